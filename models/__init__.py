@@ -1,0 +1,1 @@
+"""Knows forecasting: daily closes in, tomorrow's quantiles out."""

@@ -1,0 +1,154 @@
+"""
+A bundle: one trained forecaster on disk, `model.onnx` and its `card.json`.
+
+The card says what the graph takes and gives, what it was trained on and how it scored; its digest and its golden
+samples say whether the file beside it is still the one that was exported.
+"""
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from models.errors import BundleError
+
+MODEL_FILE, CARD_FILE = "model.onnx", "card.json"
+MAX_MODEL_BYTES = 64 * 1024 * 1024
+Network = Literal["lstm", "rnn", "mlp"]
+
+
+class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One input or output of the graph; a string in `shape` is a dynamic dimension."""
+
+    name: str
+    dtype: str
+    shape: list[int | str]
+    unit: str
+
+
+class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ragged closes and what PyTorch itself answered for them, one list of quantiles a row."""
+
+    closes: list[list[float]]
+    quantiles: list[list[float]]
+
+
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    What a bundle is. Attributes not named by their name:
+
+    Attributes:
+        min_days: Fewest closes the graph can answer; for an MLP, its window.
+        window_days: Closes that an MLP reads, the last of a longer history; None for recurrent networks.
+        trained_days: Longest history seen in training, in days.
+        parameters: Trained weights and biases.
+        training: The training configuration, as it would be given again.
+        data: Sources with their licences, first and last day of each span, series, content hash.
+        packages: Versions of what trained it.
+        scores: By forecaster (this one and the baselines on the same days), then by metric.
+        sha256: Of `model.onnx`.
+    """
+
+    name: str
+    version: int
+    network: Network
+    summary: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    levels: list[float]
+    min_days: int
+    trained_days: int
+    window_days: int | None
+    parameters: int
+    seed: int
+    training: dict[str, Any]
+    data: dict[str, Any]
+    packages: dict[str, str]
+    scores: dict[str, dict[str, float]]
+    golden: Golden
+    sha256: str
+
+    @property
+    def digest(self) -> str:
+        """The digest as answers name it."""
+        return f"sha256:{self.sha256}"
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """A card and the verified bytes of its graph."""
+
+    path: Path
+    card: Card
+    model: bytes
+
+
+def read_card(path: Path) -> Card:
+    """
+    The card of the bundle in a folder.
+
+    Raises:
+        BundleError: It is missing or malformed.
+    """
+    try:
+        return msgspec.json.decode((path / CARD_FILE).read_bytes(), type=Card)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BundleError(path=path, reason=f"{CARD_FILE}: {error}") from error
+
+
+def read_bundle(path: Path) -> Bundle:
+    """
+    The bundle in a folder, once its bytes are the ones that were exported.
+
+    The bytes that were hashed are the bytes that are returned, so nothing can be swapped in between.
+
+    Raises:
+        BundleError: A file is missing, too large, truncated, changed, or reaches outside itself.
+    """
+    card = read_card(path)
+    try:
+        with (path / MODEL_FILE).open("rb") as file:
+            model = file.read(MAX_MODEL_BYTES + 1)
+    except OSError as error:
+        raise BundleError(path=path, reason=f"{MODEL_FILE}: {error}") from error
+    if len(model) > MAX_MODEL_BYTES:
+        raise BundleError(path=path, reason=f"{MODEL_FILE} is larger than {MAX_MODEL_BYTES} bytes")
+    if (found := hashlib.sha256(model).hexdigest()) != card.sha256:
+        raise BundleError(path=path, reason=f"{MODEL_FILE} has sha256 {found}, its card says {card.sha256}")
+    # A tensor kept in another file names it under the key "location", which protobuf stores as these bytes.
+    if b"location" in model:
+        raise BundleError(path=path, reason=f"{MODEL_FILE} keeps data in another file")
+    return Bundle(path, card, model)
+
+
+def write_bundle(root: Path, card: Card, model: bytes) -> Path:
+    """
+    Put a new version under ``root/<name>/<version>``, whole or not at all.
+
+    Raises:
+        FileExistsError: That version is there already; a bundle is never changed.
+    """
+    target = root / card.name / str(card.version)
+    if target.exists():
+        raise FileExistsError(f"{target} is there already, and a bundle is never changed")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as scratch:
+        folder = Path(scratch) / "bundle"
+        folder.mkdir()
+        (folder / MODEL_FILE).write_bytes(model)
+        (folder / CARD_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
+        folder.rename(target)
+    return target
+
+
+def next_version(root: Path, name: str) -> int:
+    """The number that a new training of a model gets: one more than the newest."""
+    return max(versions(root / name), default=0) + 1
+
+
+def versions(folder: Path) -> list[int]:
+    """Whole-numbered folders in a model's folder, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in folder.iterdir() if entry.is_dir() and entry.name.isdecimal())

@@ -1,0 +1,127 @@
+"""A bundle behind onnxruntime: ragged closes in, quantiles of the next close out. Knows no torch."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from models.bundle import Bundle, Card, read_bundle
+from models.errors import BundleError, EmptyRequest, InvalidSeries, SeriesFault
+from models.execution import Device, open_session, provider_of
+from models.ragged import Floats, Ints, Ragged, faults
+
+ROWS_PER_RUN = 32
+"""Rows that one run takes: 16 to 64 are the cheapest a row, more cost up to a quarter."""
+DAYS_PER_RUN = 32 * 1024
+"""Padded days that one run takes, which bounds its memory whatever the lengths."""
+MAX_DAYS = 10_000
+"""Closes that one series may have: forty years of days."""
+WARM_UP_SHAPES = ((1, 60), (1, 250), (ROWS_PER_RUN, 60))
+GOLDEN_TOLERANCE = 2e-5
+"""Greatest relative difference from PyTorch's own answers; processors differ by less than a tenth of it."""
+
+_INPUTS = {"closes": ("tensor(float)", 2), "lengths": ("tensor(int64)", 1)}
+
+
+class Forecaster:
+    """
+    A model that is ready: verified, warmed and checked against its golden samples.
+
+    Thread-safe. Belongs to the process that made it: a session that crosses a fork hangs or crashes.
+    """
+
+    def __init__(self, bundle: Bundle, *, device: Device = "cpu", device_id: int = 0, threads: int = 1) -> None:
+        """
+        Make the bundle ready.
+
+        Raises:
+            BundleError: The graph is not what the card says, or does not answer as it did when exported.
+            ProviderUnavailable: The device asked for did not load.
+        """
+        self.card: Card = bundle.card
+        self._pid = os.getpid()
+        try:
+            self._session = open_session(bundle.model, device=device, device_id=device_id, threads=threads)
+        except RuntimeError as error:  # onnxruntime's errors are RuntimeErrors
+            raise BundleError(path=bundle.path, reason=f"onnxruntime: {error}") from error
+        self.provider = provider_of(self._session)
+        self._check_signature(bundle.path)
+        self._warm_up()
+        self._replay_golden_samples(bundle.path)
+
+    @classmethod
+    def load(cls, path: Path, *, device: Device = "cpu", device_id: int = 0, threads: int = 1) -> "Forecaster":
+        """The forecaster of the bundle in a folder; errors as for `read_bundle` and the class."""
+        return cls(read_bundle(path), device=device, device_id=device_id, threads=threads)
+
+    def predict(self, rows: Ragged) -> Floats:
+        """
+        Quantiles of each row's next close.
+
+        A row's answer does not depend on its neighbours, its padding or its place.
+
+        Args:
+            rows: Closes in quote currency, oldest first; B rows.
+
+        Returns:
+            Quantiles at the card's levels, non-decreasing along each row, in quote currency. Shape ``(B, Q)``.
+
+        Raises:
+            EmptyRequest: There is no row.
+            InvalidSeries: A row is too short or long, or a close is not positive and finite.
+        """
+        if found := self.faults(rows):
+            raise InvalidSeries(faults=found)
+        return self.run(rows)
+
+    def faults(self, rows: Ragged) -> list[SeriesFault]:
+        """What is wrong with the rows, at most one fault a row; see `models.ragged.faults`."""
+        if len(rows) == 0:
+            raise EmptyRequest
+        return faults(rows, min_days=self.card.min_days, max_days=MAX_DAYS)
+
+    def run(self, rows: Ragged) -> Floats:
+        """`predict` for rows that `faults` has passed."""
+        if os.getpid() != self._pid:
+            raise RuntimeError("a forecaster was carried across a fork; make one in each process")
+        quantiles = np.empty((len(rows), len(self.card.levels)), np.float32)
+        for batch in _batches(rows.lengths):
+            closes, lengths = rows.padded(batch)
+            quantiles[batch] = self._session.run(["quantiles"], {"closes": closes, "lengths": lengths})[0]
+        return quantiles
+
+    def _check_signature(self, path: Path) -> None:
+        found = {put.name: (put.type, len(put.shape)) for put in self._session.get_inputs()}
+        named = {tensor.name for tensor in self.card.inputs}
+        if found != _INPUTS or named != set(_INPUTS):
+            raise BundleError(path=path, reason=f"the graph takes {found}, a forecaster takes {_INPUTS}")
+        outputs = [put.name for put in self._session.get_outputs()]
+        if outputs != ["quantiles"] or [tensor.name for tensor in self.card.outputs] != outputs:
+            raise BundleError(path=path, reason=f"the graph gives {outputs}, a forecaster gives ['quantiles']")
+
+    def _warm_up(self) -> None:
+        for rows, days in WARM_UP_SHAPES:
+            days_taken = max(days, self.card.min_days)
+            self.run(Ragged.of([np.linspace(100, 101, days_taken)] * rows))
+
+    def _replay_golden_samples(self, path: Path) -> None:
+        golden = self.card.golden
+        wanted = np.array(golden.quantiles, np.float32)
+        answered = self.predict(Ragged.of(golden.closes))
+        if wanted.shape != answered.shape:
+            raise BundleError(path=path, reason=f"golden samples have shape {wanted.shape}, not {answered.shape}")
+        worst = float(np.max(np.abs(answered - wanted) / np.abs(wanted)))
+        if not worst <= GOLDEN_TOLERANCE:
+            raise BundleError(path=path, reason=f"its golden samples come out {worst:.2g} off, relatively")
+
+
+def _batches(lengths: Ints) -> Iterator[Ints]:
+    """Row numbers, those of like length together, in runs of bounded size."""
+    order = np.argsort(lengths, kind="stable")[::-1]
+    start = 0
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        stop = start + min(ROWS_PER_RUN, max(1, DAYS_PER_RUN // longest))
+        yield order[start:stop]
+        start = stop

