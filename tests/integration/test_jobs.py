@@ -1,0 +1,336 @@
+"""Jobs from upload to results, over a real Valkey and real Celery worker processes."""
+
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+import redis
+
+from models.errors import InputError
+from models.ragged import Ragged
+from models.repository import Repository
+from worker.blobs import Blobs
+from worker.chunks import Chunks, input_name
+from worker.errors import (
+    IdempotencyConflict,
+    JobNotFinished,
+    JobNotFound,
+    QueueUnavailable,
+    ResultsDamaged,
+    TooManyJobs,
+)
+from worker.jobs import Job, Jobs
+from worker.requests import Options
+from worker.settings import WorkerSettings
+from worker.sweeper import Sweeper
+from worker.tables import CSV, NDJSON
+from worker.work import connect_ledger
+
+DEADLINE_S = 60
+
+
+@pytest.fixture
+def settings(tmp_path: Path, valkey_url: str) -> WorkerSettings:
+    with redis.Redis.from_url(valkey_url) as connection:
+        connection.flushdb()
+    return WorkerSettings(
+        redis_url=valkey_url,
+        jobs_url=str(tmp_path / "jobs"),
+        device="cpu",
+        chunk_rows=50,
+        lease_s=1.0,
+        sweep_s=0.1,
+        resend_s=1.0,
+        worker_threads=2,
+    )
+
+
+@pytest.fixture
+def jobs(settings: WorkerSettings, models: Repository) -> Jobs:
+    return Jobs.connect(settings, models)
+
+
+@pytest.fixture
+def chunks(settings: WorkerSettings, models: Repository) -> Chunks:
+    """A worker's inside, for tests that say themselves what is worked on."""
+    return Chunks(settings, connect_ledger(settings), Blobs(Path(settings.jobs_url)), models)
+
+
+@contextmanager
+def worker(settings: WorkerSettings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A real worker process, ended by its id."""
+    given = {field: str(getattr(settings, field)) for field in settings.__dataclass_fields__}
+    env = {**os.environ, **{f"NEXTDAY_{field.upper()}": value for field, value in given.items()}}
+    with log.open("ab") as output:
+        process = subprocess.Popen([sys.executable, "-m", "nextday", "work"], env=env, stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def eventually(what: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
+    end = time.monotonic() + deadline_s
+    while not what():
+        assert time.monotonic() < end, "it did not come to pass in time"
+        time.sleep(0.02)
+
+
+def walks(rows: int, days: int = 60, seed: int = 0) -> list[list[float]]:
+    steps = np.random.default_rng(seed).standard_t(4, (rows, days)) * 0.01
+    return np.round(100 * np.exp(np.cumsum(steps, axis=1)), 2).tolist()
+
+
+def ndjson(rows: list[list[float]]) -> bytes:
+    return b"\n".join(orjson.dumps({"id": f"series-{row}", "closes": closes}) for row, closes in enumerate(rows))
+
+
+def submit(jobs: Jobs, body: bytes, media_type: str = NDJSON, key: str | None = None, **options) -> Job:
+    return jobs.submit(io.BytesIO(body), media_type, options=Options(**options), idempotency_key=key)
+
+
+def ended(jobs: Jobs, job: Job) -> Job:
+    eventually(lambda: jobs.get(job.id).status in ("completed", "failed", "cancelled"))
+    return jobs.get(job.id)
+
+
+def read_lines(parts: Iterator[bytes]) -> list[dict]:
+    return [orjson.loads(line) for line in b"".join(parts).splitlines()]
+
+
+def work_off(jobs: Jobs, chunks: Chunks, job: Job) -> Job:
+    """Work on every chunk in this process."""
+    for chunk in range(1000):
+        if jobs.get(job.id).status in ("completed", "failed", "cancelled"):
+            break
+        chunks.work_on(job.id, chunk)
+    return jobs.get(job.id)
+
+
+def test_a_job_gives_the_forecaster_s_own_numbers_in_input_order(
+    settings: WorkerSettings, jobs: Jobs, models: Repository, tmp_path: Path
+) -> None:
+    rows = walks(230)
+    job = submit(jobs, ndjson(rows))
+
+    with worker(settings, tmp_path / "worker.log"):
+        job = ended(jobs, job)
+
+    results = read_lines(jobs.results(job.id, NDJSON))
+    assert (job.status, job.counts.total, job.counts.completed, job.progress) == ("completed", 230, 230, 1.0)
+    assert [result["id"] for result in results] == [f"series-{row}" for row in range(230)]
+    answered = np.array([list(result["quantiles"].values()) for result in results], np.float32)
+    assert np.array_equal(answered, models.get("lstm").predict(Ragged.of(rows)))
+
+
+@pytest.mark.slow
+def test_a_worker_killed_in_the_middle_of_100_000_series_costs_nothing_but_time(
+    settings: WorkerSettings, models: Repository, tmp_path: Path
+) -> None:
+    rows = walks(100_000)
+    jobs = Jobs.connect(replace(settings, chunk_rows=2048), models)
+    job = submit(jobs, ndjson(rows))
+
+    for _ in range(3):
+        with worker(settings, tmp_path / "worker.log") as process:
+            before = jobs.get(job.id).progress
+            eventually(lambda before=before: jobs.get(job.id).progress > before)
+            assert jobs.get(job.id).status == "in_progress"
+            process.kill()
+    with worker(settings, tmp_path / "worker.log"):
+        job = ended(jobs, job)
+
+    results = read_lines(jobs.results(job.id, NDJSON))
+    assert (job.status, job.counts.completed, job.counts.failed) == ("completed", 100_000, 0)
+    assert [result["id"] for result in results] == [f"series-{row}" for row in range(100_000)]
+    answered = np.array([list(result["quantiles"].values()) for result in results], np.float32)
+    assert np.array_equal(answered, models.get("lstm").predict(Ragged.of(rows)))
+
+
+def test_a_job_whose_messages_were_all_lost_is_swept_up(settings: WorkerSettings, jobs: Jobs, tmp_path: Path) -> None:
+    job = submit(jobs, ndjson(walks(120)))
+    with redis.Redis.from_url(settings.redis_url) as connection:
+        connection.delete("nextday:chunks")
+
+    with worker(settings, tmp_path / "worker.log"):
+        assert ended(jobs, job).status == "completed"
+
+
+def test_one_bad_series_is_one_error_row(jobs: Jobs, chunks: Chunks) -> None:
+    rows = walks(100)
+    rows[3] = [100.0, -1.0, 101.0]
+    rows[60] = [100.0]
+    job = work_off(jobs, chunks, submit(jobs, ndjson(rows) + b"\nnot json"))
+
+    errors = read_lines(jobs.errors(job.id, NDJSON))
+
+    assert (job.status, job.counts.completed, job.counts.failed) == ("completed", 98, 3)
+    assert [(error["row"], error["id"]) for error in errors] == [(3, "series-3"), (60, "series-60"), (100, None)]
+    assert "close 1 is -1.0" in errors[0]["error"]
+    assert "line 101" in errors[2]["error"]
+    assert len(read_lines(jobs.results(job.id, NDJSON))) == 98
+
+
+def test_csv_results_read_back_to_the_same_bits(jobs: Jobs, chunks: Chunks, models: Repository) -> None:
+    rows = walks(120)
+    body = "id,closes\n" + "\n".join(f"=S{row},{' '.join(map(str, closes))}" for row, closes in enumerate(rows))
+    job = work_off(jobs, chunks, submit(jobs, body.encode(), CSV, levels=[0.95, 0.05]))
+
+    header, *lines = csv.reader(b"".join(jobs.results(job.id, CSV)).decode().splitlines())
+
+    assert header == ["id", "as_of", "last_close", "median", "0.05", "0.95"]
+    assert lines[7][0] == "'=S7"  # no spreadsheet takes it for a formula
+    answered = np.array([line[-2:] for line in lines], np.float64).astype(np.float32)
+    assert np.array_equal(answered, models.get("lstm").predict(Ragged.of(rows))[:, [1, 7]])
+
+
+def test_a_job_is_pinned_to_the_model_it_was_accepted_for(jobs: Jobs, chunks: Chunks, models: Repository) -> None:
+    job = work_off(jobs, chunks, submit(jobs, ndjson(walks(10)), model="rnn"))
+
+    assert (job.model.name, job.model.digest) == ("rnn", models.get("rnn").card.digest)
+
+
+def test_a_chunk_that_cannot_be_scored_becomes_error_rows_and_the_rest_is_delivered(
+    settings: WorkerSettings, jobs: Jobs, chunks: Chunks
+) -> None:
+    job = submit(jobs, ndjson(walks(100)))
+    ledger = connect_ledger(settings)
+    for _ in range(settings.max_attempts):
+        ledger.claim(job.id, 0, "dies", lease_s=0.001, max_attempts=settings.max_attempts)
+        time.sleep(0.01)
+
+    job = work_off(jobs, chunks, job)
+
+    assert (job.status, job.counts.completed, job.counts.failed) == ("completed", 50, 50)
+    assert "5 attempts" in read_lines(jobs.errors(job.id, NDJSON))[0]["error"]
+
+
+def test_a_chunk_that_fails_comes_again_later(settings: WorkerSettings, jobs: Jobs, chunks: Chunks) -> None:
+    job = submit(jobs, ndjson(walks(10)))
+    input_file = Path(settings.jobs_url) / input_name(job.id)
+    input_file.rename(input_file.with_suffix(".away"))
+    assert chunks.work_on(job.id, 0) == "failed"
+    input_file.with_suffix(".away").rename(input_file)
+
+    sweeper = Sweeper(settings, connect_ledger(settings), Blobs(Path(settings.jobs_url)), chunks.work_on, "test")
+    eventually(lambda: sweeper.sweep() == 1)
+
+    assert jobs.get(job.id).status == "completed"
+
+
+def test_a_job_whose_input_is_gone_for_good_fails(settings: WorkerSettings, jobs: Jobs, chunks: Chunks) -> None:
+    job = submit(jobs, ndjson(walks(10)))
+    (Path(settings.jobs_url) / input_name(job.id)).unlink()
+    ledger = connect_ledger(settings)
+    for _ in range(settings.max_attempts):
+        ledger.claim(job.id, 0, "dies", lease_s=0.001, max_attempts=settings.max_attempts)
+        time.sleep(0.01)
+
+    chunks.work_on(job.id, 0)
+
+    assert jobs.get(job.id).status == "failed"
+    assert "input" in jobs.get(job.id).reason
+
+
+def test_a_cancelled_job_keeps_what_was_done(jobs: Jobs, chunks: Chunks) -> None:
+    job = submit(jobs, ndjson(walks(100)))
+    chunks.work_on(job.id, 0)
+
+    job = jobs.cancel(job.id)
+
+    assert job.status == "cancelled"
+    assert chunks.work_on(job.id, 1) == "over"
+    assert len(read_lines(jobs.results(job.id, NDJSON))) == 50
+
+
+def test_results_wait_for_the_end(jobs: Jobs) -> None:
+    job = submit(jobs, ndjson(walks(10)))
+
+    with pytest.raises(JobNotFinished):
+        jobs.results(job.id, NDJSON)
+
+
+def test_the_same_key_gives_the_same_job_and_leaves_no_second_input(settings: WorkerSettings, jobs: Jobs) -> None:
+    body = ndjson(walks(10))
+
+    first, again = submit(jobs, body, key="k"), submit(jobs, body, key="k")
+
+    assert first.id == again.id
+    assert [path.name for path in Path(settings.jobs_url).iterdir()] == [first.id]
+    with pytest.raises(IdempotencyConflict):
+        submit(jobs, body + b"\n", key="k")
+    with pytest.raises(IdempotencyConflict):
+        submit(jobs, body, key="k", levels=[0.5])
+
+
+@pytest.mark.parametrize(
+    ("body", "options"),
+    [(b"", {}), (b"\n\n", {}), (ndjson(walks(2)), {"model": "none"}), (ndjson(walks(2)), {"levels": [0.3]})],
+)
+def test_what_is_refused_leaves_nothing_behind(
+    settings: WorkerSettings, jobs: Jobs, body: bytes, options: dict
+) -> None:
+    with pytest.raises(InputError):
+        submit(jobs, body, **options)
+
+    assert jobs.newest(limit=10) == []
+    assert list(Path(settings.jobs_url).rglob("*")) == []
+
+
+def test_no_more_jobs_are_let_in_than_allowed(settings: WorkerSettings, models: Repository) -> None:
+    jobs = Jobs.connect(replace(settings, max_jobs=1), models)
+    submit(jobs, ndjson(walks(2)))
+
+    with pytest.raises(TooManyJobs):
+        submit(jobs, ndjson(walks(2)))
+
+
+def test_a_queue_that_is_away_is_said_at_once(settings: WorkerSettings, models: Repository) -> None:
+    jobs = Jobs.connect(replace(settings, redis_url="redis://127.0.0.1:1/0"), models)
+
+    with pytest.raises(QueueUnavailable):
+        submit(jobs, ndjson(walks(2)))
+
+    assert jobs.queue_state()["ok"] is False
+    assert not Path(settings.jobs_url).exists()
+
+
+def test_a_result_file_that_changed_on_disk_is_not_given_out(
+    settings: WorkerSettings, jobs: Jobs, chunks: Chunks
+) -> None:
+    job = work_off(jobs, chunks, submit(jobs, ndjson(walks(10))))
+    (file,) = (Path(settings.jobs_url) / job.id).glob("result-*")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+    with pytest.raises(ResultsDamaged):
+        list(jobs.results(job.id, NDJSON))
+
+
+def test_an_expired_job_is_deleted_with_its_files(settings: WorkerSettings, models: Repository) -> None:
+    jobs = Jobs.connect(replace(settings, retention_h=0.0), models)
+    job = submit(jobs, ndjson(walks(2)))
+
+    Sweeper(settings, connect_ledger(settings), Blobs(Path(settings.jobs_url)), lambda *_: None, "test").clean()
+
+    assert list(Path(settings.jobs_url).iterdir()) == []
+    assert jobs.newest(limit=10) == []
+    with pytest.raises(JobNotFound):
+        jobs.get(job.id)

@@ -1,0 +1,76 @@
+"""
+What can go wrong with a job. Grows from the core's tree (models/errors.py).
+
+    NextdayError
+    ├── InputError
+    │   ├── TableError              an upload that cannot be read as series, with the place
+    │   └── UnsupportedFormat       a media type that jobs neither take nor give
+    └── JobError
+        ├── JobNotFound
+        ├── JobNotFinished          results were asked for before there are any
+        ├── IdempotencyConflict     the same key came with another body
+        ├── TooManyJobs             as many unfinished jobs as are let in
+        ├── ResultsDamaged          a chunk's file is not the one that the ledger knows
+        └── QueueUnavailable        Redis did not answer; nothing was accepted
+"""
+
+from collections.abc import Iterable
+
+from models.errors import InputError, NextdayError
+
+
+class TableError(InputError):
+    """An upload that cannot be read as a table of series; the message says where and what right looks like."""
+
+
+class UnsupportedFormat(InputError):
+    """A media type that jobs neither take nor give."""
+
+    def __init__(self, *, given: str, known: Iterable[str]) -> None:
+        super().__init__(f"{given!r} is none of {', '.join(known)}")
+
+
+class JobError(NextdayError):
+    """A job that cannot be made, found or read."""
+
+
+class JobNotFound(JobError):
+    """There is no job of that id, or no longer."""
+
+    def __init__(self, *, job_id: str) -> None:
+        super().__init__(f"there is no job {job_id!r}; jobs are deleted when they expire")
+
+
+class JobNotFinished(JobError):
+    """The job still runs, so its results are not whole."""
+
+    def __init__(self, *, job_id: str, status: str) -> None:
+        super().__init__(f"job {job_id} is {status}; its results can be had once it has ended")
+
+
+class IdempotencyConflict(JobError):
+    """An Idempotency-Key that another submission has used."""
+
+    def __init__(self, *, key: str, job_id: str) -> None:
+        super().__init__(f"Idempotency-Key {key!r} made job {job_id} from another body or other options")
+
+
+class TooManyJobs(JobError):
+    """As many unfinished jobs as this installation lets in."""
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(f"{limit} jobs are unfinished already, which is as many as are let in; try again later")
+
+
+class ResultsDamaged(JobError):
+    """A chunk's result file is missing or changed since it was written."""
+
+    def __init__(self, *, job_id: str, chunk: int) -> None:
+        super().__init__(f"results of job {job_id}, chunk {chunk}, are missing or damaged on disk")
+
+
+class QueueUnavailable(JobError):
+    """Redis did not answer in time. What was being submitted was not accepted."""
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(f"the job queue does not answer ({reason}); nothing was changed, try again")

@@ -1,0 +1,308 @@
+"""
+A forecast request out of JSON bytes: typed and fast where it is right, slow and thorough where it is not.
+
+The fast path is one typed decoding. Where that fails, the body is read again as plain JSON and every faulty series is
+named, so that a caller can mend a request in one go.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any
+
+import msgspec
+
+from models.errors import InputError, SeriesFault
+from models.repository import DEFAULT_MODEL
+
+MAX_ID_LENGTH = 200
+CLOSE = "a close is a positive, finite number"
+
+
+class Series(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    One series of daily closes.
+
+    Attributes:
+        id: The caller's name for it, printable; two series of a request may share one.
+        closes: In quote currency, oldest first.
+        as_of: The day of the last close, YYYY-MM-DD; given back with the forecast.
+    """
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+    closes: list[float]
+    as_of: str | None = None
+
+
+class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """
+    What a request may say beside its series.
+
+    Attributes:
+        model: Name of the model.
+        version: Its version; the newest if left out.
+        levels: Quantile levels to answer; all of the model's if left out.
+        explain: Not offered yet.
+    """
+
+    model: str = DEFAULT_MODEL
+    version: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    levels: Annotated[list[float], msgspec.Meta(min_length=1)] | None = None
+    explain: bool = False
+
+
+class ForecastRequest(Options, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /v1/forecasts`, and of a job in JSON."""
+
+    series: list[Series]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """
+    What is wrong with a request apart from its series.
+
+    Attributes:
+        pointer: Its place in the body, a JSON pointer (RFC 6901).
+        detail: What is wrong and what right looks like.
+    """
+
+    pointer: str
+    detail: str
+
+
+class InvalidJson(InputError):
+    """A body that is not JSON."""
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(f"the body is not JSON: {reason}")
+
+
+class InvalidRequest(InputError):
+    """JSON that is not a forecast request; `faults` names what is wrong outside the series."""
+
+    def __init__(self, *, faults: Sequence[Fault]) -> None:
+        self.faults = list(faults)
+        super().__init__("; ".join(fault.detail for fault in faults))
+
+
+_REQUEST = msgspec.json.Decoder(ForecastRequest)
+_SERIES = msgspec.json.Decoder(Series)
+_ONCE = tuple(f'"{name}"'.encode() for name in ForecastRequest.__struct_fields__)
+
+
+def decode(body: bytes) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
+    """
+    A request, and what is wrong with its series by their place; a faulty series has no closes.
+
+    Whether closes are positive and as many as a model needs is for the forecaster to say.
+
+    Raises:
+        InvalidJson: The body is not JSON, or has a key twice in one object.
+        InvalidRequest: Something other than a series is wrong.
+    """
+    try:
+        request = _REQUEST.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        request = None
+    if request is None or _may_have_double_keys(body, request):
+        return _decode_slowly(body)
+    if request.explain:
+        raise InvalidRequest(faults=[_no_explain()])
+    return request, _refuse_labels(request.series)
+
+
+def decode_series(line: bytes) -> Series:
+    """
+    The series of one NDJSON line.
+
+    Raises:
+        InvalidJson: The line is not JSON, or has a key twice.
+        InvalidRequest: It is not a series; the message names the place in it.
+    """
+    try:
+        series = _SERIES.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        series = None
+    if series is None or b"\\" in line or _count_keys(line) != _keys_of([series]):
+        series, fault = _read_series(0, _parse(line))
+    else:
+        fault = _label_fault(0, series)
+    if fault:
+        pointer = "" if fault.close is None else f"/closes/{fault.close}"
+        raise InvalidRequest(faults=[Fault(pointer, fault.within)])
+    return series
+
+
+def _may_have_double_keys(body: bytes, request: ForecastRequest) -> bool:
+    """
+    Whether some key may be there twice, which the typed decoder lets pass.
+
+    Says yes too often, where an id looks like a key or has a backslash; the slow path then knows.
+    """
+    return b"\\" in body or any(body.count(key) > 1 for key in _ONCE) or _count_keys(body) != _keys_of(request.series)
+
+
+def _count_keys(body: bytes) -> tuple[int, int, int]:
+    return body.count(b'"id"'), body.count(b'"closes"'), body.count(b'"as_of"')
+
+
+def _keys_of(series: Sequence[Series]) -> tuple[int, int, int]:
+    return len(series), len(series), sum(each.as_of is not None for each in series)
+
+
+def _refuse_labels(series: Sequence[Series]) -> dict[int, SeriesFault]:
+    """What is wrong with ids and dates; the series at fault lose their closes."""
+    faults = {}
+    for place, each in enumerate(series):
+        if fault := _label_fault(place, each):
+            faults[place] = fault
+            each.closes = []
+    return faults
+
+
+def _label_fault(place: int, series: Series) -> SeriesFault | None:
+    if not series.id.isprintable():
+        return SeriesFault(place, f"has the id {_shown(series.id)}; an id is printable, without control characters")
+    if series.as_of is not None and not _is_date(series.as_of):
+        return SeriesFault(place, f"has as_of {_shown(series.as_of)}; as_of is a day that exists, as YYYY-MM-DD")
+    return None
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _decode_slowly(body: bytes) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
+    plain = _parse(body)
+    if not isinstance(plain, dict):
+        raise InvalidRequest(faults=[Fault("", f"the body is {_shown(plain)}; a request is an object with `series`")])
+    options, faults = _read_options({key: value for key, value in plain.items() if key != "series"})
+    items = plain.get("series")
+    if not isinstance(items, list):
+        found = f"`series` is {_shown(items)}" if "series" in plain else "there is no `series`"
+        faults.append(Fault("/series", f"{found}; it is a list of objects with `id` and `closes`"))
+    if faults:
+        raise InvalidRequest(faults=faults)
+    read = [_read_series(place, item) for place, item in enumerate(items or ())]
+    request = ForecastRequest(series=[series for series, _ in read], **options)
+    return request, {place: fault for place, (_, fault) in enumerate(read) if fault}
+
+
+def _read_options(plain: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """The options of a request, each looked at by itself, so that all faults are found."""
+    known = {field.name: field.type for field in msgspec.structs.fields(Options)}
+    options, faults = {}, []
+    for name, value in plain.items():
+        if name not in known:
+            wanted = ", ".join(ForecastRequest.__struct_fields__)
+            faults.append(Fault(f"/{_token(name)}", f"{_shown(name)} is no field of a request; there are: {wanted}"))
+            continue
+        try:
+            options[name] = msgspec.convert(value, known[name])
+        except msgspec.ValidationError as error:
+            faults.append(Fault(f"/{name}", f"`{name}` is {_shown(value)}: {_told(error)}"))
+    if options.get("explain"):
+        faults.append(_no_explain())
+    return options, faults
+
+
+def _no_explain() -> Fault:
+    return Fault("/explain", "`explain` is not offered yet; leave it out")
+
+
+def _read_series(place: int, item: Any) -> tuple[Series, SeriesFault | None]:
+    """One series out of plain JSON; where it is faulty, without closes."""
+    fault = _close_fault(place, item)
+    if not fault:
+        try:
+            series = msgspec.convert(item, Series)
+        except msgspec.ValidationError as error:
+            wanted = "a series has `id`, `closes` and perhaps `as_of`"
+            fault = SeriesFault(place, f"cannot be read: {_told(error)}; {wanted}")
+        else:
+            fault = _label_fault(place, series)
+    if fault:
+        given = item.get("id") if isinstance(item, dict) else None
+        return Series(given if isinstance(given, str) and given.isprintable() else "", []), fault
+    return series, None
+
+
+def _close_fault(place: int, item: Any) -> SeriesFault | None:
+    closes = item.get("closes") if isinstance(item, dict) else None
+    if not isinstance(closes, list):
+        return None
+    for day, close in enumerate(closes):
+        if type(close) not in (int, float) or not math.isfinite(close):
+            return SeriesFault(place, f"is {_shown(close)}; {CLOSE}", day)
+    return None
+
+
+def _told(error: msgspec.ValidationError) -> str:
+    """A decoder's message with places written as paths below the value."""
+    return str(error).replace("`$.", "`").replace(" - at `$`", "")
+
+
+@dataclass(frozen=True, slots=True)
+class NotJson:
+    """NaN or Infinity, which Python writes and JSON does not have."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, which JSON does not have"
+
+
+def _parse(body: bytes) -> Any:
+    """Plain JSON; numbers too large for a float are infinite."""
+    try:
+        text = body.decode("utf-8")
+        if text.startswith("\ufeff"):
+            raise InvalidJson(reason="it starts with a byte order mark; send UTF-8 without one")
+        return _PARSER.decode(text)
+    except UnicodeDecodeError as error:
+        raise InvalidJson(reason=f"byte {error.start} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise InvalidJson(reason=f"{error.msg} (line {error.lineno}, column {error.colno})") from None
+    except RecursionError:
+        raise InvalidJson(reason="it is nested too deeply; a request is nested three deep") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        double = counts.most_common(1)[0][0]
+        raise InvalidJson(reason=f"the key {_shown(double)} is there twice in one object")
+    return unique
+
+
+def _integer(digits: str) -> int | float:
+    # Python refuses to read integers of thousands of digits; as a float they are infinite, which is refused by name.
+    return int(digits) if len(digits) < 20 else float(digits)
+
+
+_PARSER = json.JSONDecoder(parse_constant=NotJson, parse_int=_integer, object_pairs_hook=_unique)
+
+
+def _shown(value: Any) -> str:
+    """A value of the caller's, short and on one line."""
+    if isinstance(value, NotJson):
+        return str(value)
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "a list"
+    if isinstance(value, float) and math.isinf(value):
+        return "too large for a number"
+    text = json.dumps(value[:60] if isinstance(value, str) else value)
+    return f"{text} (cut)" if isinstance(value, str) and len(value) > 60 else text
+
+
+def _token(name: str) -> str:
+    """A key as a token of a JSON pointer, cut to what a message can bear."""
+    return name[:60].encode("utf-8", "backslashreplace").decode().replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,23 @@
+"""Settings of a process that works with jobs."""
+
+import os
+from dataclasses import dataclass
+
+from models.settings import ModelSettings, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings(ModelSettings):
+    """Where jobs are queued and kept, and how they are worked off."""
+
+    redis_url: str = setting("redis://127.0.0.1:6379/0", "Redis or Valkey: queue and ledger of jobs", secret=True)
+    jobs_url: str = setting("var/jobs", "folder for the jobs' inputs and results, shared by service and workers")
+    worker_threads: int = setting(os.cpu_count() or 1, "chunks that one worker scores at a time", least=1)
+    chunk_rows: int = setting(4096, "most series in a chunk", least=1)
+    chunk_closes: int = setting(1_000_000, "most closes in a chunk, so that it stays seconds of work", least=1)
+    lease_s: float = setting(20.0, "seconds that a worker may hold a chunk without a sign of life", least=0.1)
+    sweep_s: float = setting(2.0, "seconds between two looks for chunks that nobody works on", least=0.05)
+    resend_s: float = setting(10.0, "seconds after which a chunk that no worker has taken may be sent again", least=0.1)
+    max_attempts: int = setting(5, "times a chunk is tried before its rows become errors", least=1)
+    max_jobs: int = setting(1000, "unfinished jobs that are let in", least=1)
+    retention_h: float = setting(168.0, "hours after which a job and its files are deleted", least=0)
