@@ -6,7 +6,11 @@ onnxruntime asked for CUDA on a machine without it warns and runs on the CPU; he
 
 import ctypes
 import logging
+import os
 from typing import Any, Literal
+
+# On import onnxruntime gives the machine an id and opens a database of telemetry, unless it is told not to.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from models.bundle import Bundle, Card, read_bundle
-from models.errors import BundleError, EmptyRequest, InvalidSeries, SeriesFault
+from models.errors import BundleError, EmptyRequest, InvalidSeries, ModelError, SeriesFault
 from models.execution import Device, open_session, provider_of
 from models.ragged import Floats, Ints, Ragged, faults
 
@@ -43,12 +43,14 @@ class Forecaster:
         self._pid = os.getpid()
         try:
             self._session = open_session(bundle.model, device=device, device_id=device_id, threads=threads)
-        except RuntimeError as error:  # onnxruntime's errors are RuntimeErrors
-            raise BundleError(path=bundle.path, reason=f"onnxruntime: {error}") from error
-        self.provider = provider_of(self._session)
-        self._check_signature(bundle.path)
-        self._warm_up()
-        self._replay_golden_samples(bundle.path)
+            self.provider = provider_of(self._session)
+            self._check_signature(bundle.path)
+            self._warm_up()
+            self._replay_golden_samples(bundle.path)
+        except ModelError:
+            raise
+        except Exception as error:  # onnxruntime's errors have no base in common but this
+            raise BundleError(path=bundle.path, reason=f"{type(error).__name__}: {error}") from error
 
     @classmethod
     def load(cls, path: Path, *, device: Device = "cpu", device_id: int = 0, threads: int = 1) -> "Forecaster":

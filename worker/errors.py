@@ -11,6 +11,7 @@ What can go wrong with a job. Grows from the core's tree (models/errors.py).
         ├── IdempotencyConflict     the same key came with another body
         ├── TooManyJobs             as many unfinished jobs as are let in
         ├── ResultsDamaged          a chunk's file is not the one that the ledger knows
+        ├── StorageUnavailable      the jobs' folder cannot be written; nothing was accepted
         └── QueueUnavailable        Redis did not answer; nothing was accepted
 """
 
@@ -67,6 +68,13 @@ class ResultsDamaged(JobError):
 
     def __init__(self, *, job_id: str, chunk: int) -> None:
         super().__init__(f"results of job {job_id}, chunk {chunk}, are missing or damaged on disk")
+
+
+class StorageUnavailable(JobError):
+    """The jobs' folder is full or cannot be written. What was being submitted was not accepted."""
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(f"the job cannot be stored ({reason}); nothing was changed, try again later")
 
 
 class QueueUnavailable(JobError):

@@ -29,6 +29,7 @@ from worker.errors import (
     JobNotFound,
     QueueUnavailable,
     ResultsDamaged,
+    StorageUnavailable,
     TooManyJobs,
 )
 from worker.ledger import ENDED, Done, Ledger, Record, Status, Submission
@@ -122,6 +123,7 @@ class Jobs:
             InputError: The upload cannot be read, has no series, or asks for what there is not.
             IdempotencyConflict: The key came before with something else.
             TooManyJobs: As many jobs are unfinished as are let in.
+            StorageUnavailable: The upload cannot be written to disk.
         """
         with _queue():
             self._ledger.unfinished()  # a queue that is away is said before an upload is read
@@ -130,6 +132,9 @@ class Jobs:
             stored = self._store_input(job_id, body, media_type, options)
             forecaster = self._models.get(stored.options.model, stored.options.version)
             levels = level_columns(stored.options.levels, forecaster.card.levels)
+        except OSError as error:
+            self._blobs.delete(job_id)
+            raise StorageUnavailable(reason=error.strerror or type(error).__name__) from error
         except BaseException:
             self._blobs.delete(job_id)
             raise

@@ -106,7 +106,7 @@ def decode(body: bytes) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
     """
     try:
         request = _REQUEST.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         request = None
     if request is None or _may_have_double_keys(body, request):
         return _decode_slowly(body)
@@ -125,7 +125,7 @@ def decode_series(line: bytes) -> Series:
     """
     try:
         series = _SERIES.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         series = None
     if series is None or b"\\" in line or _count_keys(line) != _keys_of([series]):
         series, fault = _read_series(0, _parse(line))

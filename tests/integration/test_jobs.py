@@ -28,6 +28,7 @@ from worker.errors import (
     JobNotFound,
     QueueUnavailable,
     ResultsDamaged,
+    StorageUnavailable,
     TooManyJobs,
 )
 from worker.jobs import Job, Jobs
@@ -309,6 +310,18 @@ def test_a_queue_that_is_away_is_said_at_once(settings: WorkerSettings, models: 
 
     assert jobs.queue_state()["ok"] is False
     assert not Path(settings.jobs_url).exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_accepts_nothing(
+    settings: WorkerSettings, models: Repository, tmp_path: Path
+) -> None:
+    (tmp_path / "a file").touch()
+    jobs = Jobs.connect(replace(settings, jobs_url=str(tmp_path / "a file")), models)
+
+    with pytest.raises(StorageUnavailable):
+        submit(jobs, ndjson(walks(2)))
+
+    assert jobs.newest(limit=1) == []
 
 
 def test_a_result_file_that_changed_on_disk_is_not_given_out(

@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from models.errors import SettingError
@@ -31,3 +36,11 @@ def test_the_queue_s_address_with_its_password_shows_in_no_repr() -> None:
     settings = from_env(ServiceSettings, {"NEXTDAY_REDIS_URL": "redis://:secret@127.0.0.1/0"})
 
     assert "secret" not in repr(settings)
+
+
+def test_onnxruntime_collects_nothing_about_this_machine(tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+
+    subprocess.run([sys.executable, "-c", "import models.execution"], env={**env, "HOME": str(tmp_path)}, check=True)
+
+    assert list(tmp_path.rglob("*")) == []

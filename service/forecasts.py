@@ -1,0 +1,72 @@
+"""``POST /v1/forecasts``: decode, check, run, encode."""
+
+from collections.abc import Mapping
+
+from flask import Blueprint, Response, request
+
+from models.errors import InvalidSeries, SeriesFault
+from models.forecaster import Forecaster
+from models.ragged import Floats, Ragged
+from models.repository import Repository
+from service.bodies import read_body
+from service.errors import TooManySeries
+from service.settings import ServiceSettings
+from worker.answers import Levels, encode, forecast, level_columns
+from worker.requests import Series, decode
+
+JSON = "application/json"
+AS_A_JOB = "; send more as a job to POST /v1/jobs"
+
+
+def routes(models: Repository, settings: ServiceSettings) -> Blueprint:
+    """The route of single forecasts."""
+    views = Blueprint("forecasts", __name__)
+
+    @views.post("/v1/forecasts")
+    def post_forecasts() -> Response:
+        body = read_body(request, most=settings.max_body_bytes, media_types=(JSON,), hint=AS_A_JOB)
+        return Response(answer(body, models, max_series=settings.max_series), content_type=JSON)
+
+    return views
+
+
+def answer(body: bytes, models: Repository, *, max_series: int) -> bytes:
+    """
+    The answer to a forecast request.
+
+    Args:
+        body: A `worker.requests.ForecastRequest` as JSON.
+        models: Where its model is.
+        max_series: Most series that are taken.
+
+    Raises:
+        InputError: The request cannot be answered; every faulty series of it is named.
+        TooManySeries: It has more series than are taken.
+        ModelError: The model is not ready.
+    """
+    asked, faults = decode(body)
+    if len(asked.series) > max_series:
+        raise TooManySeries(given=len(asked.series), most=max_series)
+    forecaster = models.get(asked.model, asked.version)
+    levels = level_columns(asked.levels, forecaster.card.levels)
+    rows = Ragged.of([series.closes for series in asked.series])
+    _check(rows, faults, forecaster)
+    return _encode(asked.series, rows, forecaster.run(rows), forecaster, levels)
+
+
+def _check(rows: Ragged, unreadable: Mapping[int, SeriesFault], forecaster: Forecaster) -> None:
+    """Raise `InvalidSeries` with what could not be read and what cannot be forecast, in the request's order."""
+    faults = {fault.series: fault for fault in forecaster.faults(rows)}
+    faults.update(unreadable)
+    if faults:
+        raise InvalidSeries(faults=[faults[place] for place in sorted(faults)])
+
+
+def _encode(series: list[Series], rows: Ragged, quantiles: Floats, forecaster: Forecaster, levels: Levels) -> bytes:
+    card = forecaster.card
+    last_closes = rows.values[rows.offsets[1:] - 1]
+    model = {"name": card.name, "version": card.version, "digest": card.digest, "provider": forecaster.provider}
+    forecasts = [
+        forecast(each.id, each.as_of, last_closes[row], quantiles[row], levels) for row, each in enumerate(series)
+    ]
+    return encode({"model": model, "forecasts": forecasts})

@@ -1,0 +1,28 @@
+"""``/healthz``: the process is up. ``/readyz``: it can forecast; if not, what is missing."""
+
+from flask import Blueprint, Response
+
+from models.repository import Repository
+from worker.answers import encode
+from worker.jobs import Jobs
+
+JSON = "application/json"
+
+
+def routes(models: Repository, jobs: Jobs) -> Blueprint:
+    """The routes that balancers and people ask."""
+    views = Blueprint("health", __name__)
+
+    @views.get("/healthz")
+    def healthz() -> Response:
+        return Response(encode({"status": "ok"}), content_type=JSON)
+
+    @views.get("/readyz")
+    def readyz() -> Response:
+        missing = models.load_newest()
+        ready = [name for name in models.names() if name not in missing]
+        # Forecasts need no queue, so a queue that is away is told here and takes nothing down.
+        state = {"ready": not missing, "models": ready, "missing": missing, "queue": jobs.queue_state()}
+        return Response(encode(state), 503 if missing else 200, content_type=JSON)
+
+    return views

@@ -1,0 +1,66 @@
+"""A real server process, for tests that speak HTTP to one."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+DEADLINE_S = 60
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server process, where it listens and what it has said."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+@contextmanager
+def serving(folder: Path, **env: str) -> Iterator[Server]:
+    """A server process that is ready, and has ended afterwards."""
+    port = free_port()
+    env = {**os.environ, "NEXTDAY_PORT": str(port), "NEXTDAY_JOBS_URL": str(folder / "jobs"), **env}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "nextday", "serve"], env=env, stdout=log, stderr=log)
+    running = Server(f"http://127.0.0.1:{port}", process, folder / "log")
+    try:
+        wait_until_ready(running)
+        yield running
+    finally:
+        stop(running)
+
+
+def stop(server: Server) -> int:
+    """The exit code of a server that was told to stop."""
+    if server.process.poll() is None:
+        server.process.send_signal(signal.SIGTERM)
+    return server.process.wait(DEADLINE_S)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_ready(server: Server) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        assert server.process.poll() is None, server.log.read_text()
+        try:
+            if httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"not ready within {DEADLINE_S} s: {server.log.read_text()}")
