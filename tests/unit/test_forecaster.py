@@ -1,0 +1,140 @@
+"""The forecaster: a row's answer is the row's alone, and what cannot be answered never reaches onnxruntime."""
+
+import os
+
+import numpy as np
+import pytest
+
+from models.errors import EmptyRequest, InvalidSeries, ProviderUnavailable
+from models.execution import open_session
+from models.forecaster import MAX_DAYS, Forecaster
+from models.ragged import Floats, Ragged
+from models.repository import Repository
+
+NAMES = ["lstm", "rnn", "mlp"]
+
+
+@pytest.fixture(params=NAMES)
+def forecaster(request: pytest.FixtureRequest, models: Repository) -> Forecaster:
+    return models.get(request.param)
+
+
+def walk(rng: np.random.Generator, days: int) -> Floats:
+    return (100 * np.exp(np.cumsum(0.02 * rng.standard_t(4, days).clip(-9, 9)))).astype(np.float32)
+
+
+def ragged(rng: np.random.Generator, forecaster: Forecaster, rows: int, longest: int) -> Ragged:
+    return Ragged.of([walk(rng, days) for days in rng.integers(forecaster.card.min_days, longest, rows)])
+
+
+@pytest.mark.parametrize("name", ["lstm", "mlp"])
+def test_a_row_does_not_depend_on_who_shared_its_batch(name: str, models: Repository) -> None:
+    forecaster, rng = models.get(name), np.random.default_rng(0)
+    rows = ragged(rng, forecaster, 120, 400)
+    alone = np.concatenate([forecaster.predict(rows.take(np.array([row]))) for row in range(len(rows))])
+
+    for _ in range(100):
+        chosen = rng.choice(len(rows), rng.integers(1, 70))
+
+        assert np.array_equal(forecaster.predict(rows.take(chosen)), alone[chosen])
+
+
+def test_a_row_of_the_plain_rnn_moves_by_a_rounding_at_most(models: Repository) -> None:
+    forecaster, rng = models.get("rnn"), np.random.default_rng(0)
+    rows = ragged(rng, forecaster, 60, 400)
+    alone = np.concatenate([forecaster.predict(rows.take(np.array([row]))) for row in range(len(rows))])
+
+    assert np.allclose(forecaster.predict(rows), alone, rtol=1e-6, atol=0)
+
+
+def test_two_closes_and_ten_thousand_are_answered(models: Repository) -> None:
+    closes = walk(np.random.default_rng(0), MAX_DAYS)
+
+    quantiles = models.get("lstm").predict(Ragged.of([closes[:2], closes]))
+
+    assert np.isfinite(quantiles).all()
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("factor", [1e-3, 7, 1e6])
+def test_closes_times_a_constant_give_quantiles_times_that_constant(forecaster: Forecaster, factor: float) -> None:
+    rows = ragged(np.random.default_rng(1), forecaster, 20, 300)
+
+    scaled = forecaster.predict(Ragged(rows.values * factor, rows.offsets))
+
+    assert np.allclose(scaled / factor, forecaster.predict(rows), rtol=2e-5)
+
+
+@pytest.mark.parametrize("level", [1e-30, 1e-6, 1.0, 1e12, 1e30])
+def test_a_series_that_never_moves_has_a_narrow_band_around_its_close(forecaster: Forecaster, level: float) -> None:
+    quantiles = forecaster.predict(Ragged.of([np.full(300, level)]))[0]
+
+    assert np.allclose(quantiles / np.float32(level), 1, atol=0.01)
+    assert (np.diff(quantiles) >= 0).all()
+
+
+@pytest.mark.parametrize("jump", [1e-25, 0.25, 4.0, 1e25])
+def test_a_jump_of_any_size_leaves_the_forecast_finite_and_in_order(forecaster: Forecaster, jump: float) -> None:
+    closes = walk(np.random.default_rng(2), 120).astype(np.float64)
+    closes[80:] *= jump
+
+    quantiles = forecaster.predict(Ragged.of([closes, closes[::-1]]))
+
+    assert np.isfinite(quantiles).all()
+    assert (quantiles > 0).all()
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+
+
+def test_nothing_to_forecast_is_refused_before_onnxruntime_aborts(forecaster: Forecaster) -> None:
+    with pytest.raises(EmptyRequest):
+        forecaster.predict(Ragged.of([]))
+
+
+@pytest.mark.parametrize(
+    ("closes", "fault"),
+    [
+        ([], "series 1 has 0 closes; this model needs at least 2"),
+        ([1.0], "series 1 has 1 closes; this model needs at least 2"),
+        ([1.0] * (MAX_DAYS + 1), f"series 1 has {MAX_DAYS + 1} closes; at most {MAX_DAYS} are taken"),
+        ([1.0, 2.0, np.nan], "series 1, close 2 is nan; a close is a positive, finite number"),
+        ([1.0, np.inf], "series 1, close 1 is inf"),
+        ([0.0, 1.0], "series 1, close 0 is 0.0"),
+        ([1.0, -1.0], "series 1, close 1 is -1.0"),
+        ([1.0, 1e308], "series 1, close 1 is 1e\\+308; a close lies between"),
+        ([1.0, 1e-40], "series 1, close 1 is 1e-40; a close lies between"),
+    ],
+)
+def test_a_series_that_cannot_be_forecast_is_named_with_its_place(
+    models: Repository, closes: list[float], fault: str
+) -> None:
+    with pytest.raises(InvalidSeries, match=fault):
+        models.get("lstm").predict(Ragged.of([[1.0, 2.0], closes]))
+
+
+def test_the_mlp_refuses_less_than_its_window(models: Repository) -> None:
+    with pytest.raises(InvalidSeries, match="has 59 closes; this model needs at least 60"):
+        models.get("mlp").predict(Ragged.of([[1.0] * 59]))
+
+
+def test_a_forecaster_that_crossed_a_fork_refuses(models: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+
+    with pytest.raises(RuntimeError, match="across a fork"):
+        models.get("lstm").predict(Ragged.of([[1.0, 2.0]]))
+
+
+def test_cuda_that_is_not_there_is_refused_and_never_replaced() -> None:
+    ort = pytest.importorskip("onnxruntime")
+    if "CUDAExecutionProvider" in ort.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+
+    with pytest.raises(ProviderUnavailable, match="CUDAExecutionProvider is not available"):
+        open_session(b"", device="cuda")
+
+
+def test_auto_says_what_it_took(models: Repository) -> None:
+    path = models.root / "lstm" / str(models.versions("lstm")[-1])
+
+    forecaster = Forecaster.load(path, device="auto")
+
+    assert forecaster.provider in ("CPUExecutionProvider", "CUDAExecutionProvider")
