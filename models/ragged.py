@@ -101,7 +101,7 @@ def _length_faults(rows: Ragged, min_days: int, max_days: int) -> dict[int, Seri
     for row in np.flatnonzero((lengths < min_days) | (lengths > max_days)).tolist():
         days = int(lengths[row])
         wanted = f"this model needs at least {min_days}" if days < min_days else f"at most {max_days} are taken"
-        found[row] = SeriesFault(row, f"has {days} closes; {wanted}")
+        found[row] = SeriesFault(row, f"has {days} close{'' if days == 1 else 's'}; {wanted}")
     return found
 
 

@@ -94,7 +94,7 @@ def test_nothing_to_forecast_is_refused_before_onnxruntime_aborts(forecaster: Fo
     ("closes", "fault"),
     [
         ([], "series 1 has 0 closes; this model needs at least 2"),
-        ([1.0], "series 1 has 1 closes; this model needs at least 2"),
+        ([1.0], "series 1 has 1 close; this model needs at least 2"),
         ([1.0] * (MAX_DAYS + 1), f"series 1 has {MAX_DAYS + 1} closes; at most {MAX_DAYS} are taken"),
         ([1.0, 2.0, np.nan], "series 1, close 2 is nan; a close is a positive, finite number"),
         ([1.0, np.inf], "series 1, close 1 is inf"),

@@ -1,0 +1,77 @@
+# What can be done here. `make` alone lists it. Needs nothing but make and Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
+DOCKER_COMPOSE ?= docker compose
+
+.DEFAULT_GOAL := help
+.PHONY: help up test check train fast bench e2e clean lock
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+up: $(VENV)/up ## install what serving needs, and run everything on http://127.0.0.1:8000
+	@exec $(BIN)/nextday up
+
+test: $(VENV)/dev ## install everything, torch too, and run every test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fast: check ## what to run before every commit: check, and the tests that take no servers
+	$(BIN)/python -m pytest -q -m "not slow" tests/unit tests/contract tests/test_*.py
+
+train: $(VENV)/dev ## train a network, as in: make train ARGS="--network rnn --seed 1"
+	$(BIN)/nextday train $(ARGS)
+
+bench: $(VENV)/dev ## measure the service behind three WSGI servers, side by side; needs wrk
+	$(BIN)/python bench/servers.py $(ARGS)
+
+e2e: ## build the image, run docker-compose.yml and drive it; needs a container engine
+	DOCKER_COMPOSE="$(DOCKER_COMPOSE)" bash deploy/e2e.sh
+
+clean: ## remove what was built, but not var/, which holds your jobs
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Nextday needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.13 ..." >&2; \
+	  exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+
+# Once for each change of the locks. torch goes last: what it needs is there by then, with hashes.
+$(VENV)/up: requirements/up.txt pyproject.toml | $(VENV)/bin/python
+	@test -e $(VENV)/dev || { echo "installing (once)"; $(PIP) -r requirements/up.txt; }
+	@test -e $(VENV)/dev || $(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/dev: requirements/dev.txt requirements/torch.txt pyproject.toml | $(VENV)/bin/python
+	@echo "installing, torch too (once)"
+	@$(PIP) -r requirements/dev.txt
+	@$(PIP) -r requirements/torch.txt
+	@$(PIP) --no-deps --editable .
+	@touch $@
+
+# The locks hold for Python 3.11 and later: they are made with the oldest, whose packages' files are hashed for all.
+# dev.txt first; the others keep its versions. torch and nextday itself are in none of them.
+LOCK = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
+  --no-allow-unsafe --unsafe-package torch --unsafe-package nextday --no-emit-options --no-header pyproject.toml
+OLDER := requirements/older-pythons.in
+
+lock: $(VENV)/dev ## resolve the requirements anew and lock them; run it with Python 3.11
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "lock with Python 3.11: make PYTHON=python3.11 clean lock" >&2; exit 1; }
+	@$(PIP) pip-tools
+	$(LOCK) $(OLDER) --upgrade --extra cpu --extra data --extra live --extra train --extra dev -o requirements/dev.txt
+	sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/dev.txt
+	cp requirements/dev.txt requirements/up.txt
+	cp requirements/dev.txt requirements/image.txt
+	cp requirements/dev.txt requirements/gpu.txt
+	$(LOCK) $(OLDER) --extra cpu --extra data -o requirements/up.txt
+	$(LOCK) --extra cpu -o requirements/image.txt
+	$(LOCK) $(OLDER) --extra gpu --extra data -o requirements/gpu.txt

@@ -1,0 +1,141 @@
+"""
+The command line: one thin command for each thing people do.
+
+Exit codes: 0 done; 1 it failed, as where the service is away or a job fails; 2 the input or a setting is wrong;
+3 scored, but some rows have an error; 130 stopped by Ctrl-C.
+
+What a command needs is imported when it runs: most need neither torch nor onnxruntime, and all should start fast.
+"""
+
+# ruff: noqa: PLC0415 - see above
+
+import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from models.errors import NextdayError
+
+WRONG_INPUT, STOPPED = 2, 130
+
+
+class Commands(click.Group):
+    """Commands whose errors are one line, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error of ours becomes its message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except NextdayError as error:
+            click.echo(f"nextday: {error}", err=True)
+            ctx.exit(getattr(error, "exit_code", WRONG_INPUT))
+        except KeyboardInterrupt:
+            ctx.exit(STOPPED)
+
+
+@click.group(cls=Commands, context_settings={"max_content_width": 100})
+@click.version_option(package_name="nextday", message="%(version)s")
+def main() -> None:
+    """What will this price do tomorrow, and how sure are we? Next-day quantile forecasts over HTTP and in bulk."""
+
+
+@main.command()
+@click.option("--var", type=click.Path(file_okay=False, path_type=Path), default=Path("var"), show_default=True,
+              help="Folder for the queue, the jobs and the logs.")  # fmt: skip
+@click.pass_context
+def up(ctx: click.Context, var: Path) -> None:
+    """Run everything: the queue, a worker and the service. Ctrl-C stops it; NEXTDAY_PORT moves it."""
+    from service.up import up as run
+
+    ctx.exit(run(var))
+
+
+@main.command()
+def serve() -> None:
+    """Answer HTTP, set up by NEXTDAY_* variables."""
+    from models.settings import from_env
+    from service.serve import serve as run
+    from service.settings import ServiceSettings
+
+    run(from_env(ServiceSettings))
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="Only say, by the exit code, whether this machine's worker is alive.")
+@click.pass_context
+def work(ctx: click.Context, *, check: bool) -> None:
+    """Become a Celery worker that scores jobs, set up by NEXTDAY_* variables."""
+    from models.settings import from_env
+    from worker.settings import WorkerSettings
+    from worker.work import is_alive
+    from worker.work import work as run
+
+    settings = from_env(WorkerSettings)
+    if check:
+        ctx.exit(0 if is_alive(settings) else 1)
+    run(settings)
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-o", "--output", required=True, metavar="OUT",
+              help="Where the forecasts go: a .csv or .ndjson file; `-` is standard output, as CSV.")  # fmt: skip
+@click.option("--url", help="The service.  [default: http://127.0.0.1:8000, or as NEXTDAY_HOST and NEXTDAY_PORT say]")
+@click.option("--model", help="Name of the model.  [default: lstm]")
+@click.option("--version", type=click.IntRange(min=1), help="Version of the model.  [default: the newest]")
+@click.option("--levels", metavar="L,L,...", help="Quantile levels, as in 0.05,0.5,0.95.  [default: all]")
+@click.option("--detach", is_flag=True, help="Submit only; the job is printed and goes on by itself.")
+@click.option("--json", "as_json", is_flag=True, help="Print the job as it ended, as JSON, on standard output.")
+def score(*, file: Path, output: str, url: str | None, detach: bool, as_json: bool,
+          **options: str | int | None) -> None:  # fmt: skip
+    """
+    Forecast every series of FILE (.csv, .ndjson or .json) as a bulk job of a running service.
+
+    OUT gets one row a series, in the order of FILE. Rows with an error go beside it: out.csv has out.errors.csv.
+    The same file and options within a week give the same job again. Ctrl-C cancels the job.
+    """
+    from service.score import score_file
+
+    code = score_file(file, output, url=url, options=options, detach=detach, as_json=as_json)
+    click.get_current_context().exit(code)
+
+
+@main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def train(ctx: click.Context, arguments: tuple[str, ...]) -> None:
+    """Train a network and export it as a new version; `nextday train --help` says how."""
+    try:
+        from models.train import train as run
+    except ModuleNotFoundError as error:
+        missing = f"training needs {error.name}; install it with `pip install 'nextday[train]'`"
+        raise click.ClickException(missing) from error
+    code = run.main(list(arguments), prog_name="nextday train", standalone_mode=False)
+    ctx.exit(code if isinstance(code, int) else 0)
+
+
+@main.command()
+def models() -> None:
+    """List the models: versions, networks, sizes and scores."""
+    from models.listing import listing
+    from models.settings import ModelSettings, from_env
+
+    click.echo(listing(from_env(ModelSettings).store))
+
+
+@main.command()
+@click.argument("source")
+@click.option("--days", type=click.IntRange(min=1), default=250, show_default=True, help="Closes of each series.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The last day.  [default: each series' own]")
+@click.option("-o", "--output", type=click.File("w", encoding="utf-8", atomic=True), default="-",
+              help="Where the CSV goes.  [default: standard output]")  # fmt: skip
+def prices(source: str, days: int, until: datetime.datetime | None, output: TextIO) -> None:
+    """Write daily closes as CSV (id,date,close): of SOURCE, `sp500` for the packaged stocks, or a file."""
+    from models.data import last_days, load, write_csv
+
+    write_csv(last_days(load(source).panel, days, until.date() if until else None), output)
+
+
+if __name__ == "__main__":
+    main()

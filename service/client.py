@@ -1,0 +1,235 @@
+"""The service seen from outside: submit a job, look at it, cancel it, download it."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO, NoReturn, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from models.errors import InputError, NextdayError
+
+ANSWER_S = 15.0
+"""Seconds that the service may take for a small answer."""
+ACCEPT_S = 900.0
+"""Seconds that it may take between two signs of life while it takes a job in; it reads the whole upload first."""
+PATIENCE_S = 60.0
+"""Seconds that a service that is away, or has no room, may take to come back before we give up."""
+UPLOAD_BYTES = 256 * 1024
+_RETRIED = (429, 503)
+
+Document = dict[str, Any]
+
+
+class ServiceAway(NextdayError):
+    """Nothing answers at the URL, or not in time."""
+
+    exit_code = 1
+
+    def __init__(self, *, url: str, reason: str) -> None:
+        super().__init__(
+            f"no service answers at {url} ({reason}); start one with `make up` or `nextday up`, or name another with "
+            "--url"
+        )
+
+
+class ServiceFailed(NextdayError):
+    """The service answered, and could not do it."""
+
+    exit_code = 1
+
+
+class Refused(InputError):
+    """The service says that the request is wrong; `kind` is the problem's type, as in ``idempotency-conflict``."""
+
+    def __init__(self, *, kind: str, detail: str) -> None:
+        self.kind = kind
+        super().__init__(detail)
+
+
+class Client:
+    """A service at a URL. Closes its connections when its `with` ends."""
+
+    def __init__(self, url: str, *, on_wait: Callable[[str], None] = lambda _why: None) -> None:
+        """
+        Connect to nothing yet.
+
+        Args:
+            url: As in ``http://127.0.0.1:8000``.
+            on_wait: Told why, whenever the service is waited for.
+
+        Raises:
+            Refused: It is no URL.
+        """
+        self.url = url.rstrip("/")
+        self._on_wait = on_wait
+        # A proxy that the environment names is for other machines.
+        here = _host(url) in ("127.0.0.1", "localhost", "::1")
+        self._http = httpx.Client(base_url=self.url, timeout=ANSWER_S, trust_env=not here)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._http.close()
+
+    def readiness(self) -> Document:
+        """What ``/readyz`` says, ready or not; errors as for `job`, but at once."""
+        try:
+            document: Document = self._http.get("/readyz").json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise self._away(error) from error
+        return document
+
+    def submit(
+        self,
+        open_body: Callable[[], BinaryIO],
+        *,
+        size_bytes: int,
+        media_type: str,
+        options: Mapping[str, str],
+        key: str,
+        on_sent: Callable[[int], None] = lambda _bytes: None,
+    ) -> Document:
+        """
+        Submit a job; where the answer is lost, again with the same key, which makes no second one.
+
+        Args:
+            open_body: Opens the upload, once an attempt.
+            size_bytes: Its length.
+            media_type: Its Content-Type.
+            options: The query: model, version, levels.
+            key: The Idempotency-Key.
+            on_sent: Told how much of it has been sent so far.
+
+        Returns:
+            The job.
+
+        Raises:
+            Refused: The upload or an option is wrong.
+            ServiceAway: Nothing answers.
+            ServiceFailed: The service could not take it in.
+        """
+        headers = {"Content-Type": media_type, "Content-Length": str(size_bytes), "Idempotency-Key": key}
+
+        def attempt() -> httpx.Response:
+            with open_body() as body:
+                parts = _reported(body, on_sent)
+                timeout = httpx.Timeout(ANSWER_S, read=ACCEPT_S, write=ACCEPT_S)
+                return self._http.post("/v1/jobs", content=parts, params=options, headers=headers, timeout=timeout)
+
+        job: Document = self._patiently(attempt).json()
+        return job
+
+    def job(self, job_id: str) -> Document:
+        """
+        A job as it stands.
+
+        Raises:
+            Refused: There is none of that id.
+            ServiceAway: Nothing answers.
+            ServiceFailed: The service could not tell.
+        """
+        job: Document = self._patiently(lambda: self._http.get(f"/v1/jobs/{job_id}")).json()
+        return job
+
+    def cancel(self, job_id: str) -> Document:
+        """Let no further chunk of a job start; errors as for `job`."""
+        job: Document = self._patiently(lambda: self._http.delete(f"/v1/jobs/{job_id}")).json()
+        return job
+
+    def download(self, job_id: str, part: str, suffix: str, sink: BinaryIO) -> None:
+        """
+        Write a job's ``results`` or ``errors`` to a file; errors as for `job`.
+
+        Args:
+            job_id: A job that has ended.
+            part: ``results`` or ``errors``.
+            suffix: ``csv`` or ``ndjson``.
+            sink: Holds nothing else; a download that breaks off starts it anew, so it must be able to seek.
+        """
+
+        def attempt() -> httpx.Response:
+            sink.seek(0)
+            sink.truncate()
+            with self._http.stream("GET", f"/v1/jobs/{job_id}/{part}", params={"format": suffix}) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    return answer
+                for content in answer.iter_bytes():
+                    sink.write(content)
+                return answer
+
+        self._patiently(attempt)
+
+    def _patiently(self, attempt: Callable[[], httpx.Response]) -> httpx.Response:
+        """The answer to a request that may be repeated; waits out what time can cure."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                answer = attempt()
+            except httpx.ConnectError as error:
+                raise self._away(error) from error
+            except httpx.HTTPError as error:
+                if time.monotonic() > deadline:
+                    raise self._away(error) from error
+                self._wait(f"the connection broke off ({error or type(error).__name__})", 1.0)
+                continue
+            if answer.is_success:
+                return answer
+            if answer.status_code not in _RETRIED or time.monotonic() > deadline:
+                _give_up(answer)
+            self._wait(_problem(answer).get("detail", "the service has no room"), _retry_after_s(answer))
+
+    def _wait(self, why: str, seconds: float) -> None:
+        self._on_wait(f"{why}; trying again in {seconds:g} s")
+        time.sleep(seconds)
+
+    def _away(self, error: Exception) -> ServiceAway:
+        return ServiceAway(url=self.url, reason=str(error) or type(error).__name__)
+
+
+def _host(url: str) -> str:
+    """
+    The host in a URL.
+
+    Raises:
+        Refused: It is no URL of a service.
+    """
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts.hostname
+    except ValueError:  # a port that is no number, a bracket too few
+        pass
+    raise Refused(kind="url", detail=f"{url!r} is no URL like http://127.0.0.1:8000")
+
+
+def _reported(body: BinaryIO, on_sent: Callable[[int], None]) -> Iterator[bytes]:
+    sent = 0
+    while part := body.read(UPLOAD_BYTES):
+        yield part
+        sent += len(part)
+        on_sent(sent)
+
+
+def _retry_after_s(answer: httpx.Response) -> float:
+    """Seconds to wait, as the answer says; a date or nonsense counts as five."""
+    given = answer.headers.get("Retry-After", "")
+    return min(float(given), PATIENCE_S) if given.isdecimal() else 5.0
+
+
+def _give_up(answer: httpx.Response) -> NoReturn:
+    problem = _problem(answer)
+    detail = problem.get("detail") or f"the service answered {answer.status_code} {answer.reason_phrase}"
+    if answer.is_client_error and answer.status_code not in _RETRIED:
+        raise Refused(kind=problem.get("type", "").rpartition("/")[2], detail=detail)
+    raise ServiceFailed(f"{detail} (request {answer.headers.get('X-Request-Id', 'without id')})")
+
+
+def _problem(answer: httpx.Response) -> Document:
+    try:
+        problem = answer.json()
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}

@@ -1,0 +1,236 @@
+"""`nextday score`: a file to a running service as a bulk job, its forecasts back into a file."""
+
+import hashlib
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+
+from models.errors import InputError
+from models.settings import from_env
+from service.banner import base_url
+from service.client import Client, Document, Refused, ServiceFailed
+from service.settings import ServiceSettings
+
+MEDIA_TYPES = {
+    ".csv": "text/csv",
+    ".ndjson": "application/x-ndjson",
+    ".jsonl": "application/x-ndjson",
+    ".json": "application/json",
+}
+SUFFIXES = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+ENDED = ("completed", "failed", "cancelled", "expired")
+DONE, ROWS_FAILED, STOPPED = 0, 3, 130
+FIRST_LOOK_S, LONGEST_LOOK_S = 0.05, 1.0
+"""Seconds between two looks at a job: half as many again each time."""
+
+
+class BadOutput(InputError):
+    """Nothing can be written where the forecasts should go."""
+
+
+class UnknownSuffix(InputError):
+    """A file whose name does not say what it is."""
+
+    def __init__(self, *, name: str, known: Mapping[str, str]) -> None:
+        super().__init__(f"{name!r} ends in none of {', '.join(known)}, so its format is unknown; rename it")
+
+
+class JobEnded(ServiceFailed):
+    """A job that did not complete."""
+
+    def __init__(self, *, job: Document) -> None:
+        super().__init__(f"job {job['id']} is {job['status']}: {job['reason'] or 'no reason is known'}")
+
+
+def score_file(
+    file: Path, output: str, *, url: str | None, options: Mapping[str, object], detach: bool, as_json: bool
+) -> int:
+    """
+    Score a file, showing people how far it is.
+
+    Args:
+        file: The series; the suffix says the format.
+        output: Path of the forecasts, its suffix one of `SUFFIXES`; ``-`` is standard output.
+        url: The service; None for the one that this environment's settings describe.
+        options: model, version, levels; None where the service is to choose.
+        detach: Submit only.
+        as_json: Print the job on standard output.
+
+    Returns:
+        The exit code, as the command line documents it.
+
+    Raises:
+        BadOutput: Nothing can be written there.
+        UnknownSuffix: A file's name does not say its format.
+        JobEnded: The job did not complete.
+        Refused: The service refuses the file or an option.
+        ServiceAway: Nothing answers.
+        ServiceFailed: The service answered, and could not do it.
+    """
+    media_type = _known(file.name, MEDIA_TYPES)
+    suffix = _output_format(output, as_json=as_json)
+    query = {name: str(value) for name, value in options.items() if value is not None}
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    started = time.monotonic()
+    with Client(url or base_url(from_env(ServiceSettings)), on_wait=console.print) as client:
+        with _progress(console) as progress:
+            job = _submit(client, file, media_type, query, progress)
+            if not detach:
+                job = _follow(client, job, progress)
+        if as_json:
+            click.echo(orjson.dumps(job, option=orjson.OPT_INDENT_2))
+        if detach:
+            console.print(f"job {job['id']} is {job['status']}; look at it with {client.url}{job['links']['self']}")
+            return DONE
+        if job["status"] != "completed":
+            raise JobEnded(job=job)
+        _save(client, job, output, suffix)
+    console.print(_summary(job, output, time.monotonic() - started))
+    return ROWS_FAILED if job["counts"]["failed"] else DONE
+
+
+def _submit(client: Client, file: Path, media_type: str, query: Mapping[str, str], progress: Progress) -> Document:
+    """
+    The job of a file; the one that it had before, if that is of use.
+
+    The key comes from content and options, so that a run whose answer was lost does not make a second job.
+    """
+    size_bytes = file.stat().st_size
+    task = progress.add_task("sending", total=size_bytes, detail="")
+
+    def attempt(key: str) -> Document:
+        return client.submit(
+            lambda: file.open("rb"),
+            size_bytes=size_bytes,
+            media_type=media_type,
+            options=query,
+            key=key,
+            on_sent=lambda sent: progress.update(task, completed=sent, detail=f"{sent / 1e6:,.1f} MB"),
+        )
+
+    try:
+        job = attempt(_key(file, media_type, query))
+        # One that was cancelled or failed would stay so; whoever asks again wants it done.
+        usable = job["status"] not in ("failed", "cancelled", "expired")
+    except Refused as error:
+        if error.kind != "idempotency-conflict":  # the newest version is another one than last time
+            raise
+        usable = False
+    job = job if usable else attempt(secrets.token_hex(16))
+    progress.remove_task(task)
+    return job
+
+
+def _follow(client: Client, job: Document, progress: Progress) -> Document:
+    """The job once it has ended. Ctrl-C cancels it."""
+    task = progress.add_task("scoring", total=job["counts"]["total"], detail="")
+    started, look_s = time.monotonic(), FIRST_LOOK_S
+    try:
+        while job["status"] not in ENDED:
+            time.sleep(look_s)
+            look_s = min(1.5 * look_s, LONGEST_LOOK_S)
+            job = client.job(job["id"])
+            rows = job["counts"]["completed"] + job["counts"]["failed"]
+            rate = rows / (time.monotonic() - started)
+            progress.update(task, completed=rows, detail=f"{rows:,} of {job['counts']['total']:,} rows, {rate:,.0f}/s")
+    except KeyboardInterrupt:
+        job = client.cancel(job["id"])
+        progress.console.print(f"job {job['id']} is {job['status']}; what was done stays at {job['links']['results']}")
+        raise
+    return job
+
+
+def _save(client: Client, job: Document, output: str, suffix: str) -> None:
+    """Put forecasts, and errors where there are any, into their files, each whole or not at all."""
+    if output == "-":
+        with tempfile.TemporaryFile() as scratch:
+            client.download(job["id"], "results", suffix, scratch)
+            scratch.seek(0)
+            shutil.copyfileobj(scratch, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        return
+    with _replacing(Path(output)) as sink:
+        client.download(job["id"], "results", suffix, sink)
+    beside = _errors_path(output)
+    if not job["counts"]["failed"]:
+        beside.unlink(missing_ok=True)  # those of an earlier run would be taken for this one's
+        return
+    with _replacing(beside) as sink:
+        client.download(job["id"], "errors", suffix, sink)
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[BinaryIO]:
+    """A file that takes the target's place once it is whole."""
+    scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with scratch.open("xb") as sink:
+            yield sink
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _summary(job: Document, output: str, took_s: float) -> str:
+    counts, model = job["counts"], job["model"]
+    by = f"{model['name']} version {model['version']}, job {job['id']}"
+    where = "standard output" if output == "-" else output
+    text = f"{counts['completed']:,} of {counts['total']:,} rows have a forecast: {where} ({by}, {took_s:.1f} s)"
+    if not counts["failed"]:
+        return text
+    errors = job["links"]["errors"] if output == "-" else str(_errors_path(output))
+    return f"{text}\n{counts['failed']:,} have an error: {errors}"
+
+
+def _errors_path(output: str) -> Path:
+    """
+    Where the rows with an error go.
+
+    >>> _errors_path("a/out.csv").as_posix()
+    'a/out.errors.csv'
+    """
+    path = Path(output)
+    return path.with_name(f"{path.stem}.errors{path.suffix}")
+
+
+def _output_format(output: str, *, as_json: bool) -> str:
+    if output == "-":
+        if as_json:
+            raise BadOutput("--json and `-o -` both want standard output; give -o a file")
+        return "csv"
+    suffix = _known(output, SUFFIXES)
+    folder = Path(output).parent
+    if not folder.is_dir():
+        raise BadOutput(f"there is no folder {str(folder)!r} to put {output!r} into")
+    return suffix
+
+
+def _known(name: str, known: Mapping[str, str]) -> str:
+    suffix = Path(name).suffix.lower()
+    if suffix not in known:
+        raise UnknownSuffix(name=name, known=known)
+    return known[suffix]
+
+
+def _key(file: Path, media_type: str, query: Mapping[str, str]) -> str:
+    """An Idempotency-Key: the hash of a file and what is to be done with it."""
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256")
+    digest.update(orjson.dumps([media_type, dict(query)], option=orjson.OPT_SORT_KEYS))
+    return digest.hexdigest()
+
+
+def _progress(console: Console) -> Progress:
+    columns = ("{task.description}", BarColumn(), TaskProgressColumn(), "{task.fields[detail]}", TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)

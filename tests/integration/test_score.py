@@ -1,0 +1,158 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.integration.up_process import DEADLINE_S, NEXTDAY, Family, running, until
+
+pytestmark = pytest.mark.slow
+DAYS = 250
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
+    with running(tmp_path_factory.mktemp("score")) as family:
+        assert family.nextday("prices", "sp500", "--days", DAYS, "-o", "prices.csv").returncode == 0
+        yield family
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def series(family: Family) -> dict[str, list[float]]:
+    by_id: dict[str, list[float]] = {}
+    for row in read(family.folder / "prices.csv"):
+        by_id.setdefault(row["id"], []).append(float(row["close"]))
+    return by_id
+
+
+def forecasts(family: Family) -> list[dict[str, object]]:
+    body = {"series": [{"id": name, "closes": closes} for name, closes in series(family).items()]}
+    answer = httpx.post(f"{family.url}/v1/forecasts", json=body, timeout=30).raise_for_status()
+    found: list[dict[str, object]] = answer.json()["forecasts"]
+    return found
+
+
+def test_twenty_stocks_come_back_in_order_with_the_numbers_of_v1_forecasts(family: Family) -> None:
+    done = family.nextday("score", "prices.csv", "-o", "out.ndjson")
+
+    assert done.returncode == 0, done.stderr
+    assert "20 of 20 rows have a forecast: out.ndjson" in done.stderr
+    rows = [json.loads(line) for line in (family.folder / "out.ndjson").read_text().splitlines()]
+    assert {row.pop("as_of") for row in rows} == {"2022-12-28"}
+    assert rows == [{key: value for key, value in row.items() if key != "as_of"} for row in forecasts(family)]
+    assert len(rows) == 20
+
+
+def test_the_csv_has_the_same_bits(family: Family) -> None:
+    assert family.nextday("score", "prices.csv", "-o", "out.csv").returncode == 0
+
+    for row, wanted in zip(read(family.folder / "out.csv"), forecasts(family), strict=True):
+        assert row["id"] == wanted["id"]
+        assert isinstance(wanted["quantiles"], dict)
+        for level, quantile in wanted["quantiles"].items():
+            assert np.float32(row[level]) == np.float32(quantile)
+
+
+def test_the_same_file_again_is_the_same_job_and_other_options_are_another(family: Family) -> None:
+    first, again, other = (
+        json.loads(family.nextday("score", "prices.csv", "-o", "out.csv", "--json", *options).stdout)
+        for options in ((), (), ("--levels", "0.5"))
+    )
+
+    assert again == first
+    assert other["id"] != first["id"]
+    assert other["levels"] == [0.5]
+
+
+def test_rows_with_an_error_go_beside_the_others_and_are_told_by_the_exit_code(family: Family) -> None:
+    (family.folder / "mixed.ndjson").write_text('{"id":"a","closes":[1,2]}\n{"id":"b","closes":[1,-2]}\n')
+
+    done = family.nextday("score", "mixed.ndjson", "-o", "mixed.csv")
+
+    assert done.returncode == 3
+    assert [row["id"] for row in read(family.folder / "mixed.csv")] == ["a"]
+    (error,) = read(family.folder / "mixed.errors.csv")
+    assert (error["row"], error["id"]) == ("1", "b")
+    assert "positive, finite" in error["error"]
+
+
+def test_errors_of_an_earlier_run_do_not_stay_beside_a_good_one(family: Family) -> None:
+    (family.folder / "fresh.errors.csv").write_text("row,id,error\n0,old,old\n")
+
+    assert family.nextday("score", "prices.csv", "-o", "fresh.csv").returncode == 0
+
+    assert not (family.folder / "fresh.errors.csv").exists()
+    assert not list(family.folder.glob(".*.part"))
+
+
+def test_a_dash_is_standard_output(family: Family) -> None:
+    done = family.nextday("score", "prices.csv", "-o", "-", "--levels", "0.5")
+
+    assert done.stdout.splitlines()[0] == "id,as_of,last_close,median,0.5"
+    assert len(done.stdout.splitlines()) == 21
+
+
+def test_what_the_service_refuses_is_told_in_its_words(family: Family) -> None:
+    (family.folder / "broken.csv").write_text("id,price\na,1\n")
+
+    broken = family.nextday("score", "broken.csv", "-o", "broken.out.csv")
+    unknown = family.nextday("score", "prices.csv", "-o", "out.csv", "--model", "oracle")
+
+    assert (broken.returncode, unknown.returncode) == (2, 2)
+    assert "there is no column `date`" in broken.stderr
+    assert "there is no model 'oracle'; there are: lstm, mlp, rnn" in unknown.stderr
+    assert not (family.folder / "broken.out.csv").exists()
+
+
+def test_a_detached_job_goes_on_by_itself(family: Family) -> None:
+    done = family.nextday("score", "prices.csv", "-o", "later.csv", "--levels", "0.25", "--detach", "--json")
+
+    job = json.loads(done.stdout)
+    assert not (family.folder / "later.csv").exists()
+    assert until(lambda: family.get(f"/v1/jobs/{job['id']}")["status"] == "completed", "the job")
+
+
+def test_ctrl_c_cancels_the_job_and_the_next_run_makes_a_new_one(family: Family) -> None:
+    (worker,) = family.members("celery")
+    os.kill(worker, signal.SIGSTOP)
+    command = [*NEXTDAY, "score", "prices.csv", "-o", "stopped.csv", "--levels", "0.75"]
+    with subprocess.Popen(command, cwd=family.folder, env=family.env, stderr=subprocess.PIPE, text=True) as process:
+        job = until(lambda: family.get("/v1/jobs?limit=1")["jobs"][0]["levels"] == [0.75], "submitted")
+
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=DEADLINE_S)
+    os.kill(worker, signal.SIGCONT)
+
+    assert process.returncode == 130, said
+    job = family.get("/v1/jobs?limit=1")["jobs"][0]
+    assert f"job {job['id']} is cancel" in said
+    assert until(lambda: family.get(f"/v1/jobs/{job['id']}")["status"] == "cancelled", "cancelled")
+    again = json.loads(family.nextday("score", "prices.csv", "-o", "out.csv", "--levels", "0.75", "--json").stdout)
+    assert again["status"] == "completed"
+    assert again["id"] != job["id"]
+
+
+def test_a_queue_that_is_away_is_waited_for(family: Family) -> None:
+    (valkey,) = family.members("valkey-server")
+    os.kill(valkey, signal.SIGSTOP)
+    command = [*NEXTDAY, "score", "prices.csv", "-o", "waited.csv", "--levels", "0.9"]
+    with (
+        (family.folder / "waiting").open("w") as said,
+        subprocess.Popen(command, cwd=family.folder, env=family.env, stderr=said) as process,
+    ):
+        until(lambda: "trying again in 5 s" in (family.folder / "waiting").read_text(), "it says that it waits")
+
+        os.kill(valkey, signal.SIGCONT)
+
+        assert process.wait(DEADLINE_S) == 0
+    assert len(read(family.folder / "waited.csv")) == 20

@@ -1,0 +1,93 @@
+"""The README against the code: its tables, its files, its examples and their answers."""
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+
+import nextday
+from models.evaluate import scores_table
+from models.repository import Repository
+from service import create_app
+from service.openapi import OPERATIONS
+from service.settings import ServiceSettings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def rows(heading: str) -> list[list[str]]:
+    section = README.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+
+
+def test_every_setting_stands_in_the_table_with_its_default() -> None:
+    wanted = {f"`NEXTDAY_{field.name.upper()}`": field.metadata["doc"] for field in fields(ServiceSettings)}
+
+    assert {row[0]: row[2] for row in rows("Settings")[2:] if row[0] in wanted} == wanted
+    for field in fields(ServiceSettings):
+        (default,) = [row[1] for row in rows("Settings") if row[0] == f"`NEXTDAY_{field.name.upper()}`"]
+        assert default == {"store": "`models/store`", "worker_threads": "the cores"}.get(
+            field.name, f"`{field.default}`"
+        )
+
+
+def test_every_route_stands_in_the_table() -> None:
+    assert {row[0] for row in rows("API")[2:]} == {f"`{each.method.upper()} {each.path}`" for each in OPERATIONS} | {
+        "`GET /docs`"
+    }
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    assert isinstance(nextday.main, click.Group)
+    for command in nextday.main.commands:
+        assert f"nextday {command}" in README, command
+
+
+def test_every_file_of_the_tree_is_there_and_none_is_missing() -> None:
+    (tree,) = [block for block in blocks("text") if "models/" in block and "forecaster.py" in block]
+    named = set(re.findall(r"\b[a-z_]+\.py\b", tree))
+
+    there = {path.name for package in ("models", "worker", "service") for path in (ROOT / package).glob("*.py")}
+    assert named == (there - {"__init__.py"}) | {"nextday.py"}
+
+
+def test_the_curl_of_the_readme_gets_the_answer_of_the_readme(models: Repository) -> None:
+    (curl,) = [block for block in blocks("sh") if "/v1/forecasts" in block and '"KO"' in block]
+    request = re.search(r"-d '(\{.*\})'", curl, re.DOTALL)[1]
+    wanted = next(json.loads(block) for block in blocks("json") if '"forecasts"' in block)
+
+    client = create_app(ServiceSettings(device="cpu"), models=models).test_client()
+    answer = client.post("/v1/forecasts", data=request, content_type="application/json").json
+
+    assert len(json.loads(request)["series"][0]["closes"]) == 60
+    assert answer["model"] == wanted["model"]
+    (forecast,), (shown,) = answer["forecasts"], wanted["forecasts"]
+    assert (forecast["id"], forecast["last_close"]) == (shown["id"], shown["last_close"])
+    values = [list(each["quantiles"].values()) for each in (forecast, shown)]
+    np.testing.assert_allclose(*values, rtol=2e-5)  # processors may differ in the last digits
+    assert values[1] == sorted(values[1])
+    assert len(values[1]) == 9
+
+
+def test_the_scores_of_the_readme_are_those_of_the_cards(models: Repository) -> None:
+    table = scores_table([models.card(name) for name in models.names()])
+
+    assert table.strip() in README
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "models/LOG.md", "docs/servers.md"])
+def test_every_link_to_a_file_leads_to_one(name: str) -> None:
+    text = (ROOT / name).read_text()
+
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        if "://" not in target:
+            assert (ROOT / name).parent.joinpath(target).exists(), target
