@@ -7,6 +7,7 @@ Errors of the HTTP edge, and how every error is answered: problem+json (RFC 9457
         ├── BodyTooLarge            more bytes than are taken
         ├── BodyTruncated           fewer bytes came than were announced
         ├── TooManySeries           more series than one request may have
+        ├── TooManyCloses           more closes than one request may have
         ├── UnsupportedMediaType    a Content-Type or Content-Encoding that is not taken
         ├── NotAcceptable           a format that is not given
         ├── InvalidParameter        something in the query or a header
@@ -77,6 +78,15 @@ class TooManySeries(HttpError):
         super().__init__(f"got {given} series; at most {most} are taken here: send them as a job to POST /v1/jobs")
 
 
+class TooManyCloses(HttpError):
+    """More closes than one request may have; counted by its commas, before anything is read."""
+
+    def __init__(self, *, given: int, most: int) -> None:
+        super().__init__(
+            f"got about {given} numbers; at most {most} are taken here: send them as a job to POST /v1/jobs"
+        )
+
+
 class UnsupportedMediaType(HttpError):
     """A Content-Type or Content-Encoding that is not taken."""
 
@@ -122,6 +132,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     LengthRequired: Problem(411, "length-required", "The body's length is not told"),
     BodyTooLarge: Problem(413, "body-too-large", "The body is too large"),
     TooManySeries: Problem(413, "too-many-series", "Too many series for one request"),
+    TooManyCloses: Problem(413, "too-many-closes", "Too many closes for one request"),
     UnsupportedMediaType: Problem(415, "unsupported-media-type", "The body's type is not taken"),
     UnsupportedFormat: Problem(415, "unsupported-media-type", "The body's type is not taken"),
     EmptyRequest: Problem(422, "empty-request", "There is nothing to forecast"),
@@ -206,7 +217,7 @@ def _pointers(error: NextdayError) -> Iterator[tuple[str, str]]:
             yield "/model" if error.version is None else "/version", str(error)
         case UnknownLevel():
             yield "/levels", str(error)
-        case EmptyRequest() | TooManySeries():
+        case EmptyRequest() | TooManySeries() | TooManyCloses():
             yield "/series", str(error)
 
 

@@ -1,6 +1,8 @@
 """``POST /v1/forecasts``: decode, check, run, encode."""
 
+import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 from flask import Blueprint, Response, request
 
@@ -9,23 +11,30 @@ from models.forecaster import Forecaster
 from models.ragged import Floats, Ragged
 from models.repository import Repository
 from service.bodies import read_body
-from service.errors import TooManySeries
+from service.errors import TooManyCloses, TooManySeries
 from service.settings import ServiceSettings
 from worker.answers import Levels, encode, forecast, level_columns
 from worker.requests import Series, decode
 
 JSON = "application/json"
+LARGE_BYTES = 1024 * 1024
+LARGE_AT_ONCE = 2
+"""Large bodies that a process works on at a time, since a number in memory takes many times its bytes in JSON."""
 AS_A_JOB = "; send more as a job to POST /v1/jobs"
 
 
 def routes(models: Repository, settings: ServiceSettings) -> Blueprint:
     """The route of single forecasts."""
     views = Blueprint("forecasts", __name__)
+    turn = threading.BoundedSemaphore(LARGE_AT_ONCE)
 
     @views.post("/v1/forecasts")
     def post_forecasts() -> Response:
         body = read_body(request, most=settings.max_body_bytes, media_types=(JSON,), hint=AS_A_JOB)
-        return Response(answer(body, models, max_series=settings.max_series), content_type=JSON)
+        if (numbers := body.count(b",")) > settings.max_closes:
+            raise TooManyCloses(given=numbers, most=settings.max_closes)
+        with turn if len(body) > LARGE_BYTES else nullcontext():
+            return Response(answer(body, models, max_series=settings.max_series), content_type=JSON)
 
     return views
 

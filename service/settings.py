@@ -19,4 +19,5 @@ class ServiceSettings(WorkerSettings):
     drain_s: int = setting(30, "seconds that running requests have to end once the service is told to stop", least=1)
     max_body_bytes: int = setting(16 * MIB, "largest body of `POST /v1/forecasts`", least=1)
     max_series: int = setting(10_000, "most series in one `POST /v1/forecasts`", least=1)
-    max_job_bytes: int = setting(1024 * MIB, "largest body of `POST /v1/jobs`", least=1)
+    max_closes: int = setting(2_000_000, "most closes in one `POST /v1/forecasts`", least=1)
+    max_job_bytes: int = setting(256 * MIB, "largest body of `POST /v1/jobs`", least=1)

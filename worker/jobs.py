@@ -3,8 +3,9 @@
 import hashlib
 import logging
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -40,6 +41,8 @@ from worker.tables import Plan, read_upload, write_chunks
 QUEUE_TIMEOUT_S = 1.0
 """Seconds that Redis may take to answer the service."""
 COPY_BYTES = 1024 * 1024
+LARGE_BYTES = 8 * 1024 * 1024
+"""Uploads over this are read one at a time, since a table in memory takes many times its bytes on disk."""
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +95,7 @@ class Jobs:
         self._blobs = blobs
         self._models = models
         self._publish = publish
+        self._turn = threading.Lock()
 
     @classmethod
     def connect(cls, settings: WorkerSettings, models: Repository) -> "Jobs":
@@ -215,9 +219,10 @@ class Jobs:
             while part := body.read(COPY_BYTES):
                 digest.update(part)
                 upload.write(part)
+            large = upload.tell() > LARGE_BYTES
             upload.seek(0)
-            entries, own_options = read_upload(upload, media_type)
-            with self._blobs.create(input_name(job_id)) as sink:
+            with self._turn if large else nullcontext(), self._blobs.create(input_name(job_id)) as sink:
+                entries, own_options = read_upload(upload, media_type)
                 plan = write_chunks(entries, sink, chunk_rows=settings.chunk_rows, chunk_closes=settings.chunk_closes)
         return _Stored(plan, digest.hexdigest(), own_options or options)
 

@@ -23,6 +23,8 @@ from worker.errors import TableError, UnsupportedFormat
 
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
 MEDIA_TYPES = (JSON, NDJSON, CSV)
+MAX_JSON_BYTES = 64 * 1024 * 1024
+"""Largest JSON document, which is read whole; the other formats are read piece by piece."""
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """Longest NDJSON line: a series of the most days has a tenth of it."""
 
@@ -89,7 +91,10 @@ def read_upload(file: BinaryIO, media_type: str) -> tuple[Iterable[Entry], reque
         InputError: The upload as a whole cannot be read; for NDJSON and CSV, while the series are consumed.
     """
     if media_type == JSON:
-        request, faults = requests.decode(file.read())
+        document = file.read(MAX_JSON_BYTES + 1)
+        if len(document) > MAX_JSON_BYTES:
+            raise TableError(f"a JSON document has at most {MAX_JSON_BYTES} bytes; send more as NDJSON or CSV")
+        request, faults = requests.decode(document)
         return _from_request(request, faults), request
     if media_type == NDJSON:
         return _from_ndjson(file), None

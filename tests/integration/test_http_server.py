@@ -85,6 +85,7 @@ BAD_BODIES = [
     ("10,001 closes", closes(*[1.5] * 10_001), 422, "at most 10000"),
     ("a million closes", closes(*[1.5] * 1_000_000), 422, "has 1000000 closes"),
     ("100,000 series", body(series=[SERIES] * 100_000), 413, "/v1/jobs"),
+    ("8 million closes", b'{"series":[{"id":"A","closes":[1' + b",1" * 8_000_000 + b"]}]}", 413, "/v1/jobs"),
     ("too few for the MLP", body(model="mlp"), 422, "/series/0"),
     ("a control character in an id", body(series=[{"id": "a\nb", "closes": [1, 2]}]), 422, "/series/0"),
     ("half a surrogate pair in an id", b'{"series":[{"id":"\\ud800","closes":[1,2]}]}', 422, "/series/0"),

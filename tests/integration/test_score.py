@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -122,16 +123,27 @@ def test_a_detached_job_goes_on_by_itself(family: Family) -> None:
     assert until(lambda: family.get(f"/v1/jobs/{job['id']}")["status"] == "completed", "the job")
 
 
+@contextmanager
+def paused(process: int) -> Iterator[None]:
+    """A process that stands still meanwhile, as one that is busy or away."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
 def test_ctrl_c_cancels_the_job_and_the_next_run_makes_a_new_one(family: Family) -> None:
-    (worker,) = family.members("celery")
-    os.kill(worker, signal.SIGSTOP)
     command = [*NEXTDAY, "score", "prices.csv", "-o", "stopped.csv", "--levels", "0.75"]
-    with subprocess.Popen(command, cwd=family.folder, env=family.env, stderr=subprocess.PIPE, text=True) as process:
-        job = until(lambda: family.get("/v1/jobs?limit=1")["jobs"][0]["levels"] == [0.75], "submitted")
+    (worker,) = family.members("celery")
+    with (
+        subprocess.Popen(command, cwd=family.folder, env=family.env, stderr=subprocess.PIPE, text=True) as process,
+        paused(worker),
+    ):
+        until(lambda: [0.75] in [job["levels"] for job in family.get("/v1/jobs")["jobs"]], "submitted")
 
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=DEADLINE_S)
-    os.kill(worker, signal.SIGCONT)
 
     assert process.returncode == 130, said
     job = family.get("/v1/jobs?limit=1")["jobs"][0]
@@ -143,16 +155,12 @@ def test_ctrl_c_cancels_the_job_and_the_next_run_makes_a_new_one(family: Family)
 
 
 def test_a_queue_that_is_away_is_waited_for(family: Family) -> None:
-    (valkey,) = family.members("valkey-server")
-    os.kill(valkey, signal.SIGSTOP)
     command = [*NEXTDAY, "score", "prices.csv", "-o", "waited.csv", "--levels", "0.9"]
-    with (
-        (family.folder / "waiting").open("w") as said,
-        subprocess.Popen(command, cwd=family.folder, env=family.env, stderr=said) as process,
-    ):
-        until(lambda: "trying again in 5 s" in (family.folder / "waiting").read_text(), "it says that it waits")
-
-        os.kill(valkey, signal.SIGCONT)
+    (valkey,) = family.members("valkey-server")
+    with (family.folder / "waiting").open("w") as said:
+        with paused(valkey):
+            process = subprocess.Popen(command, cwd=family.folder, env=family.env, stderr=said)
+            until(lambda: "trying again in 5 s" in (family.folder / "waiting").read_text(), "it says that it waits")
 
         assert process.wait(DEADLINE_S) == 0
     assert len(read(family.folder / "waited.csv")) == 20

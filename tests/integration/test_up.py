@@ -122,6 +122,7 @@ def test_ctrl_c_drains_and_leaves_no_process(tmp_path: Path) -> None:
     assert press_ctrl_c(family) == 0
     assert members(family.process.pid) == []
     assert "killed" not in family.said.partition("stopping")[2].partition("\n")[2]
+    assert "refused to gracefully stop" not in (tmp_path / "var" / "log" / "service.log").read_text()
 
 
 def test_a_killed_up_leaves_no_process_and_the_next_one_has_its_jobs(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def test_a_bad_line_leaves_its_neighbours_as_they_are() -> None:
         (b"", CSV),
         (b"x" * (5 * 1024 * 1024), NDJSON),
         (b"<xml/>", "application/xml"),
+        (b" " * (64 * 1024 * 1024 + 1), JSON),
     ],
 )
 def test_an_upload_that_is_no_table_is_refused_as_a_whole(body: bytes, media_type: str) -> None:
