@@ -55,10 +55,12 @@ class Stop:
         self._asked = 0
 
     def listen(self) -> None:
-        """Take SIGINT, SIGTERM and SIGHUP, but what whoever started us has set aside, as nohup does."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._ask)
+        """Take SIGINT and SIGTERM, and SIGHUP unless whoever started us has set it aside, as nohup does."""
+        # A shell's background job has SIGINT set aside as well; whoever sends one to us still means it.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._ask)
 
     def wait(self, seconds: float) -> bool:
         """Whether to stop; looks that much later."""

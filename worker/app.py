@@ -1,6 +1,6 @@
 """The Celery app with its settings, each with its reason, and how a chunk is sent through it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from celery import Celery
 from kombu.entity import Queue
@@ -12,6 +12,9 @@ KEY_PREFIX = "nextday:"
 """Of every key in Redis, the broker's and the ledger's, so that a database may be shared."""
 SCORE_CHUNK = "nextday.score_chunk"
 """The one task: a job's id and a chunk's number, never data."""
+
+Publish = Callable[[Iterable[tuple[str, int]]], None]
+"""Sends the messages of chunks, each a job's id and a chunk's number."""
 
 
 def create_app(settings: WorkerSettings, *, timeout_s: float) -> Celery:
@@ -62,11 +65,14 @@ def create_app(settings: WorkerSettings, *, timeout_s: float) -> Celery:
     return app
 
 
-def publisher(settings: WorkerSettings, *, timeout_s: float) -> Callable[[str, int], None]:
-    """A function that sends a chunk's message; it raises `kombu.exceptions.OperationalError` where Redis is away."""
+def publisher(settings: WorkerSettings, *, timeout_s: float) -> Publish:
+    """A function that sends chunks; it raises `kombu.exceptions.OperationalError` where Redis is away."""
     app = create_app(settings, timeout_s=timeout_s)
 
-    def publish(job_id: str, chunk: int) -> None:
-        app.send_task(SCORE_CHUNK, args=(job_id, chunk), queue=QUEUE)
+    def publish(chunks: Iterable[tuple[str, int]]) -> None:
+        # A connection of its own: one from a pool may have died with the Redis it led to.
+        with app.connection_for_write() as connection:
+            for job_id, chunk in chunks:
+                app.send_task(SCORE_CHUNK, args=(job_id, chunk), queue=QUEUE, connection=connection)
 
     return publish

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -13,6 +14,8 @@ from typing import BinaryIO
 import pyarrow as pa
 
 _SCRATCH = ".part-"
+_OURS = re.compile(r"[0-9a-f]{32}|\.part-.*")
+"""What `Jobs` and `Blobs` name their folders and uploads."""
 
 
 class Blobs:
@@ -77,11 +80,12 @@ class Blobs:
         shutil.rmtree(self._root / job_id, ignore_errors=True)
 
     def left_behind(self, *, older_than_s: float) -> list[str]:
-        """Names in the folder, job ids among them, that nothing has touched for some seconds."""
+        """Jobs' folders and uploads, and nothing else there is, that nothing has touched for some seconds."""
         if not self._root.is_dir():
             return []
         oldest = time.time() - older_than_s
-        return [entry.name for entry in self._root.iterdir() if entry.stat().st_mtime < oldest]
+        ours = [entry for entry in self._root.iterdir() if _OURS.fullmatch(entry.name)]
+        return [entry.name for entry in ours if entry.stat().st_mtime < oldest]
 
     def delete_scratch(self, name: str) -> bool:
         """Remove an upload that a crash left behind; false where the name is not one."""

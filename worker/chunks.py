@@ -42,8 +42,8 @@ class Chunks:
         """
         Score a chunk, if the ledger hands it over.
 
-        A chunk that fails is given back, to be sent again after a while; after too many attempts its rows become
-        errors. Only Redis's own errors come out; the sweeper makes good what they interrupt.
+        A chunk that fails is given back, to be sent again after a while; one whose workers died too often has its rows
+        become errors. Only Redis's own errors come out; the sweeper makes good what they interrupt.
 
         Returns:
             What became of it, for the log.
@@ -52,18 +52,18 @@ class Chunks:
         claim = self._ledger.claim(job_id, chunk, token, lease_s=settings.lease_s, max_attempts=settings.max_attempts)
         if claim not in ("score", "set aside"):
             return claim
-        if claim == "set aside" and not self._blobs.exists(input_name(job_id)):
-            self._ledger.fail(job_id, "its input is missing on disk")
-            return "input missing"
         try:
             return self._store(job_id, chunk, self._results(job_id, chunk, token, set_it_aside=claim == "set aside"))
         except Unwanted:
-            self._ledger.release(job_id, chunk, token, again_s=0)
+            self._ledger.release(job_id, chunk, token, failed=False)
             return "stopped"
         except (OSError, ModelError, UnknownModel, pa.ArrowException) as error:
-            again_s = self._wait_s(job_id, chunk)
-            log.warning("job %s chunk %d failed, again in %.0f s: %s", job_id, chunk, again_s, error)
-            self._ledger.release(job_id, chunk, token, again_s=again_s)
+            failures = self._ledger.release(job_id, chunk, token, failed=True)
+            log.warning("job %s chunk %d failed %d times so far: %s", job_id, chunk, failures, error)
+            # A full disk or a model that is not here yet passes; an input that is gone or damaged stays so.
+            hopeless = claim == "set aside" or failures >= settings.max_attempts
+            if hopeless and isinstance(error, (FileNotFoundError, pa.ArrowInvalid)):
+                self._ledger.fail(job_id, "its input is missing or damaged on disk")
             return "failed"
 
     def _results(self, job_id: str, chunk: int, token: str, *, set_it_aside: bool) -> pa.Table:
@@ -110,10 +110,6 @@ class Chunks:
         if outcome == "over":
             self._blobs.delete_file(name)
         return outcome
-
-    def _wait_s(self, job_id: str, chunk: int) -> float:
-        """Seconds until a failed chunk is tried again: 1, 2, 4, ... to a minute."""
-        return float(min(60, 2 ** max(0, self._ledger.attempts(job_id, chunk) - 1)))
 
 
 def _arrow_file(table: pa.Table) -> bytes:

@@ -12,7 +12,7 @@ What can go wrong with a job. Grows from the core's tree (models/errors.py).
         ├── TooManyJobs             as many unfinished jobs as are let in
         ├── ResultsDamaged          a chunk's file is not the one that the ledger knows
         ├── StorageUnavailable      the jobs' folder cannot be written; nothing was accepted
-        └── QueueUnavailable        Redis did not answer; nothing was accepted
+        └── QueueUnavailable        Redis did not answer
 """
 
 from collections.abc import Iterable
@@ -78,7 +78,13 @@ class StorageUnavailable(JobError):
 
 
 class QueueUnavailable(JobError):
-    """Redis did not answer in time. What was being submitted was not accepted."""
+    """
+    Redis did not answer in time.
+
+    Where its answer to a submission was lost the job may stand, so the message does not say that nothing was changed.
+    """
 
     def __init__(self, *, reason: str) -> None:
-        super().__init__(f"the job queue does not answer ({reason}); nothing was changed, try again")
+        super().__init__(
+            f"the job queue does not answer ({reason}); try again: with the same Idempotency-Key no job is made twice"
+        )

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from models.bundle import Card
 from models.repository import Repository
 from worker import results
 from worker.answers import level_columns
-from worker.app import KEY_PREFIX, publisher
+from worker.app import KEY_PREFIX, Publish, publisher
 from worker.blobs import Blobs, sha256
 from worker.chunks import input_name, result_name
 from worker.errors import (
@@ -88,7 +88,7 @@ class Jobs:
         ledger: Ledger,
         blobs: Blobs,
         models: Repository,
-        publish: Callable[[str, int], None],
+        publish: Publish,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -111,6 +111,10 @@ class Jobs:
         return cls(
             settings, ledger, Blobs(Path(settings.jobs_url)), models, publisher(settings, timeout_s=QUEUE_TIMEOUT_S)
         )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._ledger.close()
 
     def submit(self, body: BinaryIO, media_type: str, *, options: Options, idempotency_key: str | None) -> Job:
         """
@@ -144,12 +148,16 @@ class Jobs:
             raise
         # Where the answer to this step is lost the job may stand, so its files stay; `Sweeper.clean` knows which.
         key = idempotency_key or ""
-        submission = self._enter(job_id, stored, forecaster.card, levels.values, key)
+        record, submission = self._enter(job_id, stored, forecaster.card, levels.values, key)
         if submission.outcome == "accepted":
             self._send(job_id, stored.plan.chunks)
-        else:
-            self._blobs.delete(job_id)
-        return self._accepted(submission, key)
+            return _view(record)
+        self._blobs.delete(job_id)
+        if submission.outcome == "conflict":
+            raise IdempotencyConflict(key=key, job_id=submission.job_id)
+        if submission.outcome == "full":
+            raise TooManyJobs(limit=self._settings.max_jobs)
+        return self.get(submission.job_id)
 
     def get(self, job_id: str) -> Job:
         """
@@ -226,7 +234,10 @@ class Jobs:
                 plan = write_chunks(entries, sink, chunk_rows=settings.chunk_rows, chunk_closes=settings.chunk_closes)
         return _Stored(plan, digest.hexdigest(), own_options or options)
 
-    def _enter(self, job_id: str, stored: "_Stored", card: Card, levels: Sequence[float], key: str) -> Submission:
+    def _enter(
+        self, job_id: str, stored: "_Stored", card: Card, levels: Sequence[float], key: str
+    ) -> tuple[Record, Submission]:
+        """Put a job into the ledger; its record as it stands there if it is accepted."""
         record: dict[str, str | int] = {
             "model": card.name,
             "version": card.version,
@@ -236,7 +247,7 @@ class Jobs:
             "total": stored.plan.total,
         }
         with _queue():
-            return self._ledger.submit(
+            submission = self._ledger.submit(
                 job_id,
                 record,
                 chunks=stored.plan.chunks,
@@ -246,19 +257,14 @@ class Jobs:
                 idempotency_key=key,
                 fingerprint=sha256(_json([stored.sha256, card.digest, levels]).encode()),
             )
-
-    def _accepted(self, submission: Submission, key: str) -> Job:
-        if submission.outcome == "conflict":
-            raise IdempotencyConflict(key=key, job_id=submission.job_id)
-        if submission.outcome == "full":
-            raise TooManyJobs(limit=self._settings.max_jobs)
-        return self.get(submission.job_id)
+        times = {"created_at": submission.created_at, "expires_at": submission.expires_at}
+        new = {"id": job_id, "status": "queued", "chunks": stored.plan.chunks, "completed": 0, "failed": 0}
+        return msgspec.convert({**record, **times, **new}, Record), submission
 
     def _send(self, job_id: str, chunks: int) -> None:
         """Hint at the chunks; what does not get through, the sweeper sends."""
         try:
-            for chunk in range(chunks):
-                self._publish(job_id, chunk)
+            self._publish((job_id, chunk) for chunk in range(chunks))
         except (redis.RedisError, OperationalError) as error:
             log.warning("job %s is accepted; its chunks are sent later: %s", job_id, error)
 

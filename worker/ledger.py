@@ -56,10 +56,16 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """What became of a submission: accepted, known (the same came before), conflict (the key did), or full."""
+    """
+    What became of a submission: accepted, known (the same came before), conflict (the key did), or full.
+
+    The times are an accepted job's, as in `Record`.
+    """
 
     outcome: Literal["accepted", "known", "conflict", "full"]
-    job_id: str
+    job_id: str = ""
+    created_at: int = 0
+    expires_at: int = 0
 
 
 class Ledger:
@@ -70,6 +76,10 @@ class Ledger:
         self._prefix = prefix
         folder = files("worker") / "lua"
         self._scripts = {name: connection.register_script((folder / f"{name}.lua").read_text()) for name in SCRIPTS}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
 
     def submit(
         self,
@@ -108,7 +118,7 @@ class Ledger:
             fingerprint,
             *fields,
         )
-        return Submission(answer[0], answer[1] if len(answer) > 1 else "")
+        return Submission(*answer)
 
     def claim(self, job_id: str, chunk: int, token: str, *, lease_s: float, max_attempts: int) -> Claim:
         """Ask for a chunk; only 'score' and 'set aside' (tried too often: its rows become errors) hand it over."""
@@ -123,9 +133,9 @@ class Ledger:
         answer = self._run("done", job_id, chunk, result.completed, result.failed, result.sha256)
         return cast(Literal["counted", "double", "over"], answer)
 
-    def release(self, job_id: str, chunk: int, token: str, *, again_s: float) -> None:
-        """Give a chunk back undone, to be sent again after some seconds."""
-        self._run("release", job_id, chunk, token, _ms(again_s))
+    def release(self, job_id: str, chunk: int, token: str, *, failed: bool) -> int:
+        """Give a chunk back undone; how often it has failed, which says after how long it is sent again."""
+        return int(self._run("release", job_id, chunk, token, int(failed)))
 
     def cancel(self, job_id: str) -> Status | None:
         """Let no further chunk start; the status now, or None where there is no such job."""
@@ -169,10 +179,6 @@ class Ledger:
             completed, failed, sha256 = fields[chunk].split()
             found[int(chunk)] = Done(int(completed), int(failed), sha256)
         return found
-
-    def attempts(self, job_id: str, chunk: int) -> int:
-        """How often a chunk was handed to a worker."""
-        return int(cast(str | None, self._redis.hget(f"{self._prefix}attempts:{job_id}", str(chunk))) or 0)
 
     def unfinished(self) -> int:
         """How many jobs have not ended."""

@@ -2,11 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable
 
 import redis
 
-from worker.app import KEY_PREFIX, QUEUE
+from worker.app import KEY_PREFIX, QUEUE, Publish
 from worker.blobs import Blobs
 from worker.ledger import Ledger
 from worker.settings import WorkerSettings
@@ -22,9 +21,7 @@ log = logging.getLogger(__name__)
 class Sweeper:
     """A background thread of every worker; many may run, since the ledger takes one step at a time."""
 
-    def __init__(
-        self, settings: WorkerSettings, ledger: Ledger, blobs: Blobs, publish: Callable[[str, int], None], worker: str
-    ) -> None:
+    def __init__(self, settings: WorkerSettings, ledger: Ledger, blobs: Blobs, publish: Publish, worker: str) -> None:
         """
         Prepare, and do nothing yet.
 
@@ -32,7 +29,7 @@ class Sweeper:
             settings: How often to look.
             ledger: Says what is due.
             blobs: Where expired jobs' files are.
-            publish: Sends a chunk's message.
+            publish: Sends chunks' messages.
             worker: Name under which the sign of life is given.
         """
         self._settings = settings
@@ -56,9 +53,9 @@ class Sweeper:
         due = self._ledger.sweep(
             queue_key=KEY_PREFIX + QUEUE, again_s=self._settings.resend_s, longest_wait_s=LONGEST_WAIT_S
         )
-        for job_id, chunk in due:
-            log.info("job %s chunk %d is sent again", job_id, chunk)
-            self._publish(job_id, chunk)
+        if due:
+            log.info("sent again, as job and chunk: %s", due)
+            self._publish(due)
         return len(due)
 
     def clean(self) -> None:

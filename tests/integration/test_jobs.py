@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from worker.errors import (
     TooManyJobs,
 )
 from worker.jobs import Job, Jobs
+from worker.ledger import Ledger
 from worker.requests import Options
 from worker.settings import WorkerSettings
 from worker.sweeper import Sweeper
@@ -58,14 +59,43 @@ def settings(tmp_path: Path, valkey_url: str) -> WorkerSettings:
 
 
 @pytest.fixture
-def jobs(settings: WorkerSettings, models: Repository) -> Jobs:
-    return Jobs.connect(settings, models)
+def connect(settings: WorkerSettings, models: Repository) -> Iterator[Callable[..., Jobs]]:
+    """Jobs under other settings than the usual."""
+    with ExitStack() as opened:
+        yield lambda **changes: opened.enter_context(closing(Jobs.connect(replace(settings, **changes), models)))
 
 
 @pytest.fixture
-def chunks(settings: WorkerSettings, models: Repository) -> Chunks:
+def jobs(connect: Callable[..., Jobs]) -> Jobs:
+    return connect()
+
+
+@pytest.fixture
+def ledger(settings: WorkerSettings) -> Iterator[Ledger]:
+    with closing(connect_ledger(settings)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def blobs(settings: WorkerSettings) -> Blobs:
+    return Blobs(Path(settings.jobs_url))
+
+
+@pytest.fixture
+def chunks(settings: WorkerSettings, ledger: Ledger, blobs: Blobs, models: Repository) -> Chunks:
     """A worker's inside, for tests that say themselves what is worked on."""
-    return Chunks(settings, connect_ledger(settings), Blobs(Path(settings.jobs_url)), models)
+    return Chunks(settings, ledger, blobs, models)
+
+
+@pytest.fixture
+def sweeper(settings: WorkerSettings, ledger: Ledger, blobs: Blobs, chunks: Chunks) -> Sweeper:
+    """A sweeper that works on a chunk itself rather than send it."""
+
+    def work(due: Iterable[tuple[str, int]]) -> None:
+        for job_id, chunk in due:
+            chunks.work_on(job_id, chunk)
+
+    return Sweeper(settings, ledger, blobs, work, "test")
 
 
 @contextmanager
@@ -142,10 +172,10 @@ def test_a_job_gives_the_forecaster_s_own_numbers_in_input_order(
 
 @pytest.mark.slow
 def test_a_worker_killed_in_the_middle_of_100_000_series_costs_nothing_but_time(
-    settings: WorkerSettings, models: Repository, tmp_path: Path
+    settings: WorkerSettings, models: Repository, tmp_path: Path, connect: Callable[..., Jobs]
 ) -> None:
     rows = walks(100_000)
-    jobs = Jobs.connect(replace(settings, chunk_rows=2048), models)
+    jobs = connect(chunk_rows=2048)
     job = submit(jobs, ndjson(rows))
 
     for _ in range(3):
@@ -208,10 +238,9 @@ def test_a_job_is_pinned_to_the_model_it_was_accepted_for(jobs: Jobs, chunks: Ch
 
 
 def test_a_chunk_that_cannot_be_scored_becomes_error_rows_and_the_rest_is_delivered(
-    settings: WorkerSettings, jobs: Jobs, chunks: Chunks
+    settings: WorkerSettings, jobs: Jobs, chunks: Chunks, ledger: Ledger
 ) -> None:
     job = submit(jobs, ndjson(walks(100)))
-    ledger = connect_ledger(settings)
     for _ in range(settings.max_attempts):
         ledger.claim(job.id, 0, "dies", lease_s=0.001, max_attempts=settings.max_attempts)
         time.sleep(0.01)
@@ -222,23 +251,25 @@ def test_a_chunk_that_cannot_be_scored_becomes_error_rows_and_the_rest_is_delive
     assert "5 attempts" in read_lines(jobs.errors(job.id, NDJSON))[0]["error"]
 
 
-def test_a_chunk_that_fails_comes_again_later(settings: WorkerSettings, jobs: Jobs, chunks: Chunks) -> None:
+def test_a_chunk_that_fails_comes_again_later(
+    settings: WorkerSettings, jobs: Jobs, chunks: Chunks, sweeper: Sweeper
+) -> None:
     job = submit(jobs, ndjson(walks(10)))
     input_file = Path(settings.jobs_url) / input_name(job.id)
     input_file.rename(input_file.with_suffix(".away"))
     assert chunks.work_on(job.id, 0) == "failed"
     input_file.with_suffix(".away").rename(input_file)
 
-    sweeper = Sweeper(settings, connect_ledger(settings), Blobs(Path(settings.jobs_url)), chunks.work_on, "test")
     eventually(lambda: sweeper.sweep() == 1)
 
     assert jobs.get(job.id).status == "completed"
 
 
-def test_a_job_whose_input_is_gone_for_good_fails(settings: WorkerSettings, jobs: Jobs, chunks: Chunks) -> None:
+def test_a_job_whose_input_is_gone_for_good_fails(
+    settings: WorkerSettings, jobs: Jobs, chunks: Chunks, ledger: Ledger
+) -> None:
     job = submit(jobs, ndjson(walks(10)))
     (Path(settings.jobs_url) / input_name(job.id)).unlink()
-    ledger = connect_ledger(settings)
     for _ in range(settings.max_attempts):
         ledger.claim(job.id, 0, "dies", lease_s=0.001, max_attempts=settings.max_attempts)
         time.sleep(0.01)
@@ -247,6 +278,43 @@ def test_a_job_whose_input_is_gone_for_good_fails(settings: WorkerSettings, jobs
 
     assert jobs.get(job.id).status == "failed"
     assert "input" in jobs.get(job.id).reason
+
+
+def test_a_job_whose_input_is_damaged_fails_rather_than_runs_for_ever(
+    settings: WorkerSettings, jobs: Jobs, chunks: Chunks
+) -> None:
+    job = submit(jobs, ndjson(walks(10)))
+    input_file = Path(settings.jobs_url) / input_name(job.id)
+    input_file.write_bytes(input_file.read_bytes()[:-20])
+
+    for _ in range(settings.max_attempts):
+        assert chunks.work_on(job.id, 0) == "failed"
+
+    assert jobs.get(job.id).status == "failed"
+    assert "damaged" in jobs.get(job.id).reason
+
+
+def test_a_result_that_is_counted_is_never_deleted(jobs: Jobs, chunks: Chunks, ledger: Ledger) -> None:
+    job = submit(jobs, ndjson(walks(10)))
+    table = chunks._results(job.id, 0, "", set_it_aside=False)
+    ledger.claim(job.id, 0, "a", lease_s=60, max_attempts=5)
+
+    outcomes = [chunks._store(job.id, 0, table) for _ in range(2)]  # the second, after the job has ended
+
+    assert outcomes == ["counted", "double"]
+    assert len(read_lines(jobs.results(job.id, NDJSON))) == 10
+
+
+def test_cleaning_leaves_alone_what_is_not_ours(settings: WorkerSettings, jobs: Jobs, sweeper: Sweeper) -> None:
+    root = Path(settings.jobs_url)
+    names = ["precious", "notes.txt", "0" * 31, "0" * 32, ".part-upload"]
+    for name in names:
+        (root / name).mkdir(parents=True) if name[0] == "0" or name == "precious" else (root / name).touch()
+        os.utime(root / name, (0, 0))
+
+    sweeper.clean()
+
+    assert sorted(path.name for path in root.iterdir()) == sorted(names[:3])
 
 
 def test_a_cancelled_job_keeps_what_was_done(jobs: Jobs, chunks: Chunks) -> None:
@@ -294,16 +362,16 @@ def test_what_is_refused_leaves_nothing_behind(
     assert list(Path(settings.jobs_url).rglob("*")) == []
 
 
-def test_no_more_jobs_are_let_in_than_allowed(settings: WorkerSettings, models: Repository) -> None:
-    jobs = Jobs.connect(replace(settings, max_jobs=1), models)
+def test_no_more_jobs_are_let_in_than_allowed(connect: Callable[..., Jobs]) -> None:
+    jobs = connect(max_jobs=1)
     submit(jobs, ndjson(walks(2)))
 
     with pytest.raises(TooManyJobs):
         submit(jobs, ndjson(walks(2)))
 
 
-def test_a_queue_that_is_away_is_said_at_once(settings: WorkerSettings, models: Repository) -> None:
-    jobs = Jobs.connect(replace(settings, redis_url="redis://127.0.0.1:1/0"), models)
+def test_a_queue_that_is_away_is_said_at_once(settings: WorkerSettings, connect: Callable[..., Jobs]) -> None:
+    jobs = connect(redis_url="redis://127.0.0.1:1/0")
 
     with pytest.raises(QueueUnavailable):
         submit(jobs, ndjson(walks(2)))
@@ -313,10 +381,10 @@ def test_a_queue_that_is_away_is_said_at_once(settings: WorkerSettings, models: 
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_accepts_nothing(
-    settings: WorkerSettings, models: Repository, tmp_path: Path
+    tmp_path: Path, connect: Callable[..., Jobs]
 ) -> None:
     (tmp_path / "a file").touch()
-    jobs = Jobs.connect(replace(settings, jobs_url=str(tmp_path / "a file")), models)
+    jobs = connect(jobs_url=str(tmp_path / "a file"))
 
     with pytest.raises(StorageUnavailable):
         submit(jobs, ndjson(walks(2)))
@@ -337,11 +405,13 @@ def test_a_result_file_that_changed_on_disk_is_not_given_out(
         list(jobs.results(job.id, NDJSON))
 
 
-def test_an_expired_job_is_deleted_with_its_files(settings: WorkerSettings, models: Repository) -> None:
-    jobs = Jobs.connect(replace(settings, retention_h=0.0), models)
+def test_an_expired_job_is_deleted_with_its_files(
+    settings: WorkerSettings, connect: Callable[..., Jobs], sweeper: Sweeper
+) -> None:
+    jobs = connect(retention_h=0.0)
     job = submit(jobs, ndjson(walks(2)))
 
-    Sweeper(settings, connect_ledger(settings), Blobs(Path(settings.jobs_url)), lambda *_: None, "test").clean()
+    sweeper.clean()
 
     assert list(Path(settings.jobs_url).iterdir()) == []
     assert jobs.newest(limit=10) == []

@@ -57,6 +57,22 @@ def test_the_first_result_of_a_chunk_counts_and_no_other(ledger: Ledger) -> None
     assert ledger.results("job") == {0: RESULT}
 
 
+def test_a_call_that_comes_again_after_its_answer_was_lost_changes_nothing(ledger: Ledger) -> None:
+    submit(ledger, chunks=1)
+
+    assert [claim(ledger, 0), claim(ledger, 0)] == ["score", "score"]
+    assert [ledger.done("job", 0, RESULT), ledger.done("job", 0, RESULT)] == ["counted", "double"]
+    assert ledger.record("job").completed == 10
+
+
+def test_what_time_may_cure_is_no_attempt(ledger: Ledger) -> None:
+    submit(ledger)
+
+    for failures in range(1, 8):
+        assert claim(ledger, 0, max_attempts=2) == "score"
+        assert ledger.release("job", 0, "me", failed=True) == failures
+
+
 def test_a_chunk_under_a_live_lease_is_handed_to_nobody_else(ledger: Ledger) -> None:
     submit(ledger)
 
@@ -102,7 +118,7 @@ def test_a_released_chunk_comes_back_after_its_wait(ledger: Ledger, valkey: redi
     valkey.lpush("test:chunks", "a busy queue")
     claim(ledger, 0)
 
-    ledger.release("job", 0, "me", again_s=0.0)
+    ledger.release("job", 0, "me", failed=False)
 
     assert ledger.sweep(**SWEEP) == [("job", 0)]
     assert claim(ledger, 0) == "score"
@@ -126,7 +142,7 @@ def test_a_cancel_waits_for_the_chunk_that_runs(ledger: Ledger) -> None:
 
     assert ledger.cancel("job") == "cancelling"
     assert not ledger.renew("job", 0, "me", lease_s=LONG_S)
-    ledger.release("job", 0, "me", again_s=0.0)
+    ledger.release("job", 0, "me", failed=False)
 
     assert ledger.record("job").status == "cancelled"
 
@@ -149,6 +165,15 @@ def test_the_same_key_gives_the_same_job_and_another_body_is_a_conflict(ledger: 
 
     assert (first, again, conflict) == ("accepted", "known", "conflict")
     assert [record.id for record in ledger.records(limit=10)] == ["job"]
+
+
+def test_a_key_is_free_again_once_its_job_has_expired(ledger: Ledger) -> None:
+    submit(ledger, retention_s=0.0, idempotency_key="key")
+    ledger.expired()
+
+    assert submit(ledger, "other", idempotency_key="key") == "accepted"
+    ledger.forget("job")
+    assert submit(ledger, "third", idempotency_key="key") == "known"
 
 
 def test_no_more_unfinished_jobs_are_let_in_than_allowed(ledger: Ledger) -> None:
@@ -224,7 +249,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
         answer = self.ledger.done("job", chunk, result)
 
-        assert answer == ("over" if over else "double" if chunk in self.counted else "counted")
+        assert answer == ("double" if chunk in self.counted else "over" if over else "counted")
         if answer == "counted":
             self.counted[chunk] = result
             self.live.pop(chunk, None)
@@ -232,7 +257,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(held=consumes(claims))
     def give_back(self, held: tuple[int, str]) -> None:
         chunk, token = held
-        self.ledger.release("job", chunk, token, again_s=0.0)
+        self.ledger.release("job", chunk, token, failed=False)
         if self.live.get(chunk) == token:
             del self.live[chunk]
 

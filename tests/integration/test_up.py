@@ -125,6 +125,13 @@ def test_ctrl_c_drains_and_leaves_no_process(tmp_path: Path) -> None:
     assert "refused to gracefully stop" not in (tmp_path / "var" / "log" / "service.log").read_text()
 
 
+def test_a_background_job_of_a_script_can_be_stopped_too(tmp_path: Path) -> None:
+    family = start(tmp_path, in_background=True)
+
+    assert press_ctrl_c(family) == 0
+    assert members(family.process.pid) == []
+
+
 def test_a_killed_up_leaves_no_process_and_the_next_one_has_its_jobs(tmp_path: Path) -> None:
     first = start(tmp_path)
     job = httpx.post(f"{first.url}/v1/jobs", json={"series": [SERIES]}, timeout=10).json()

@@ -79,19 +79,29 @@ def until(look: Callable[[], T], what: str) -> T:
     raise AssertionError(f"not within {DEADLINE_S} s: {what}")
 
 
-def start(folder: Path, port: int | None = None, **settings: str) -> Family:
-    """A family that has said it is ready."""
+def start(folder: Path, port: int | None = None, *, in_background: bool = False, **settings: str) -> Family:
+    """A family that has said it is ready; in the background, as a script starts it, with SIGINT set aside."""
     port = port or free_port()
     env = {key: value for key, value in os.environ.items() if not key.startswith("NEXTDAY_")}
     env |= {"NEXTDAY_PORT": str(port), **settings}
     with (folder / "said").open("wb") as said:
         process = subprocess.Popen(
-            [*NEXTDAY, "up"], cwd=folder, env=env, stdout=said, stderr=said, start_new_session=True
+            [*NEXTDAY, "up"],
+            cwd=folder,
+            env=env,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+            preexec_fn=ignore_sigint if in_background else None,  # noqa: PLW1509 - no threads matter here
         )
     family = Family(f"http://127.0.0.1:{port}", process, folder, env)
     until(lambda: "is ready" in family.said or process.poll() is not None, "ready")
     assert process.poll() is None, family.said
     return family
+
+
+def ignore_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

@@ -15,10 +15,12 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local member = id .. ':' .. chunk
 local holder = redis.call('HGET', prefix .. 'leases:' .. id, chunk)
-if holder and tonumber(redis.call('ZSCORE', prefix .. 'due', member) or 0) > now then
+local live = holder and tonumber(redis.call('ZSCORE', prefix .. 'due', member) or 0) > now
+if live and holder ~= ARGV[4] then
     return 'taken'
 end
-local attempts = redis.call('HINCRBY', prefix .. 'attempts:' .. id, chunk, 1)
+-- A call whose answer was lost comes again with its own lease in place: that is no new attempt.
+local attempts = redis.call('HINCRBY', prefix .. 'attempts:' .. id, chunk, live and 0 or 1)
 redis.call('HSET', prefix .. 'leases:' .. id, chunk, ARGV[4])
 redis.call('ZADD', prefix .. 'due', now + tonumber(ARGV[5]), member)
 if status == 'queued' then

@@ -1,16 +1,18 @@
 #!lua flags=allow-oom
 -- A chunk's result is stored: the first one counts. The last one ends the job.
+-- What is counted is looked at before the job's state: a call whose answer was lost comes again after the job has ended.
 -- ARGV: prefix, job id, chunk, rows completed, rows failed, sha256 of the result file
 -- Returns: 'counted', 'double' (another result was first) or 'over' (job ended or gone)
 local prefix, id, chunk = ARGV[1], ARGV[2], ARGV[3]
 local job = prefix .. 'job:' .. id
+if redis.call('HEXISTS', prefix .. 'done:' .. id, chunk) == 1 then
+    return 'double'
+end
 local status = redis.call('HGET', job, 'status')
 if status ~= 'in_progress' and status ~= 'cancelling' then
     return 'over'
 end
-if redis.call('HSETNX', prefix .. 'done:' .. id, chunk, ARGV[4] .. ' ' .. ARGV[5] .. ' ' .. ARGV[6]) == 0 then
-    return 'double'
-end
+redis.call('HSET', prefix .. 'done:' .. id, chunk, ARGV[4] .. ' ' .. ARGV[5] .. ' ' .. ARGV[6])
 redis.call('ZREM', prefix .. 'due', id .. ':' .. chunk)
 redis.call('HDEL', prefix .. 'leases:' .. id, chunk)
 local completed = redis.call('HINCRBY', job, 'completed', ARGV[4])

@@ -6,10 +6,10 @@ local record = redis.call('HMGET', prefix .. 'job:' .. id, 'chunks', 'idempotenc
 for chunk = 0, tonumber(record[1] or 0) - 1 do
     redis.call('ZREM', prefix .. 'due', id .. ':' .. chunk)
 end
-if record[2] and record[2] ~= '' then
+if record[2] and record[2] ~= '' and redis.call('HGET', prefix .. 'idempotency:' .. record[2], 'id') == id then
     redis.call('DEL', prefix .. 'idempotency:' .. record[2])
 end
-for _, kind in ipairs({'job:', 'leases:', 'attempts:', 'done:', 'released:'}) do
+for _, kind in ipairs({'job:', 'leases:', 'attempts:', 'done:', 'failures:', 'released:'}) do
     redis.call('DEL', prefix .. kind .. id)
 end
 redis.call('SREM', prefix .. 'unfinished', id)
