@@ -72,7 +72,7 @@ class UnknownModel(InputError):
 
     def __init__(self, *, name: str, version: int | None, known: Iterable[str]) -> None:
         self.version = version
-        asked = name if version is None else f"{name} version {version}"
+        asked = name[:60] if version is None else f"{name[:60]} version {version}"
         super().__init__(f"there is no model {asked!r}; there are: {', '.join(known) or 'none'}")
 
 

@@ -18,6 +18,7 @@ import csv
 import datetime
 import gzip
 import typing
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ ID_COLUMNS = ("id", "ticker", "symbol")
 LAYOUTS = "long (id or ticker or symbol, date, close) or wide (date and a column for each ticker)"
 _NUMBER = r"^[-]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 _LONGEST_QUOTE = 40
+_LONGEST_HEADER = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,12 @@ def layout(columns: Sequence[str]) -> Literal["long", "wide"]:
         DataError: Neither layout fits, or two columns have the same name.
     """
     names = [column.strip().lower() for column in columns]
-    found = f"found the columns {', '.join(map(repr, columns[:10]))}{', ...' if len(columns) > 10 else ''}"
+    first = ", ".join(repr(column[:_LONGEST_QUOTE]) for column in columns[:10])
+    found = f"found the columns {first}{', ...' if len(columns) > 10 else ''}"
     if "date" not in names:
         raise DataError(f"there is no column `date`: {found}; a table of closes is {LAYOUTS}")
-    if twice := {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set():
-        raise DataError(f"column {min(twice)!r} is there twice: {found}; each name stands once")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"column {min(twice)[:_LONGEST_QUOTE]!r} is there twice: {found}; each name stands once")
     if "close" in names and any(name in names for name in ID_COLUMNS):
         return "long"
     if {"open", "high", "low", "close"} <= set(names):
@@ -126,8 +129,9 @@ def read_csv(source: Path | BinaryIO) -> pa.Table:
     """
     try:
         with _opened(source) as file:
-            columns = _header(file.readline())
-            text = pa.dictionary(pa.int32(), pa.string())
+            columns = _header(file.readline(_LONGEST_HEADER))
+            # In a long table ids and dates come again and again.
+            kind = pa.string() if layout(columns) == "wide" else pa.dictionary(pa.int32(), pa.string())
             wanted = _wanted(columns)
             return pacsv.read_csv(
                 file,
@@ -136,7 +140,7 @@ def read_csv(source: Path | BinaryIO) -> pa.Table:
                 pacsv.ParseOptions(newlines_in_values=False),
                 pacsv.ConvertOptions(
                     include_columns=wanted,
-                    column_types={name: pa.string() if layout(columns) == "wide" else text for name in wanted}
+                    column_types=dict.fromkeys(wanted, kind)
                     | {name: pa.string() for name in wanted if name.strip().lower() == "close"},
                     null_values=[""],
                     strings_can_be_null=True,
@@ -336,6 +340,8 @@ def _wanted(columns: Sequence[str]) -> list[str]:
 
 
 def _header(line: bytes) -> list[str]:
+    if len(line) == _LONGEST_HEADER:
+        raise DataError(f"its first line is longer than {_LONGEST_HEADER} bytes; a table of closes is {LAYOUTS}")
     text = line.decode("utf-8-sig").strip()
     if not text:
         raise DataError(f"its first line is empty, where column names belong; a table of closes is {LAYOUTS}")

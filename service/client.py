@@ -152,7 +152,10 @@ class Client:
         def attempt() -> httpx.Response:
             sink.seek(0)
             sink.truncate()
-            with self._http.stream("GET", f"/v1/jobs/{job_id}/{part}", params={"format": suffix}) as answer:
+            # The service writes the whole file before it sends the first byte.
+            timeout = httpx.Timeout(ANSWER_S, read=ACCEPT_S)
+            path = f"/v1/jobs/{job_id}/{part}"
+            with self._http.stream("GET", path, params={"format": suffix}, timeout=timeout) as answer:
                 if not answer.is_success:
                     answer.read()
                     return answer

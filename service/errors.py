@@ -6,7 +6,6 @@ Errors of the HTTP edge, and how every error is answered: problem+json (RFC 9457
         ├── LengthRequired          a body without Content-Length
         ├── BodyTooLarge            more bytes than are taken
         ├── BodyTruncated           fewer bytes came than were announced
-        ├── TooManySeries           more series than one request may have
         ├── TooManyCloses           more closes than one request may have
         ├── UnsupportedMediaType    a Content-Type or Content-Encoding that is not taken
         ├── NotAcceptable           a format that is not given
@@ -30,12 +29,13 @@ from worker.errors import (
     JobNotFinished,
     JobNotFound,
     QueueUnavailable,
+    ResultsDamaged,
     StorageUnavailable,
     TableError,
     TooManyJobs,
     UnsupportedFormat,
 )
-from worker.requests import InvalidJson, InvalidRequest
+from worker.requests import InvalidJson, InvalidRequest, TooManySeries
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -69,13 +69,6 @@ class BodyTruncated(HttpError):
 
     def __init__(self, *, received: int, announced: int) -> None:
         super().__init__(f"the body ended after {received} bytes; its Content-Length says {announced}")
-
-
-class TooManySeries(HttpError):
-    """More series than one request may have."""
-
-    def __init__(self, *, given: int, most: int) -> None:
-        super().__init__(f"got {given} series; at most {most} are taken here: send them as a job to POST /v1/jobs")
 
 
 class TooManyCloses(HttpError):
@@ -146,6 +139,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     InputError: Problem(422, "invalid-request", "The request is not as documented"),
     TooManyJobs: Problem(429, "too-many-jobs", "Too many jobs are unfinished"),
     QueueUnavailable: Problem(503, "queue-unavailable", "The job queue does not answer"),
+    ResultsDamaged: Problem(500, "results-damaged", "The job's results are damaged on disk"),
     StorageUnavailable: Problem(507, "storage-unavailable", "The job cannot be stored"),
     ModelError: Problem(503, "model-not-ready", "The model is not ready"),
 }

@@ -11,7 +11,7 @@ from models.forecaster import Forecaster
 from models.ragged import Floats, Ragged
 from models.repository import Repository
 from service.bodies import read_body
-from service.errors import TooManyCloses, TooManySeries
+from service.errors import TooManyCloses
 from service.settings import ServiceSettings
 from worker.answers import Levels, encode, forecast, level_columns
 from worker.requests import Series, decode
@@ -53,9 +53,7 @@ def answer(body: bytes, models: Repository, *, max_series: int) -> bytes:
         TooManySeries: It has more series than are taken.
         ModelError: The model is not ready.
     """
-    asked, faults = decode(body)
-    if len(asked.series) > max_series:
-        raise TooManySeries(given=len(asked.series), most=max_series)
+    asked, faults = decode(body, most=max_series)
     forecaster = models.get(asked.model, asked.version)
     levels = level_columns(asked.levels, forecaster.card.levels)
     rows = Ragged.of([series.closes for series in asked.series])

@@ -14,6 +14,7 @@ from service.bodies import open_body
 from service.errors import InvalidParameter, NotAcceptable
 from service.settings import ServiceSettings
 from worker.answers import encode, level_columns
+from worker.errors import StorageUnavailable
 from worker.jobs import Job, Jobs
 from worker.requests import Options
 from worker.tables import CSV, JSON, MEDIA_TYPES, NDJSON
@@ -93,6 +94,9 @@ def _download(parts: Iterator[bytes], name: str, folder: str) -> Response:
     file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the server closes it once it is sent
     try:
         file.writelines(parts)
+    except OSError as error:
+        file.close()
+        raise StorageUnavailable(reason=error.strerror or type(error).__name__) from error
     except BaseException:
         file.close()
         raise
@@ -146,7 +150,8 @@ def _levels(asked: Request) -> list[float] | None:
     if given is None:
         return None
     try:
-        return [float(level) for level in given.split(",")]
+        # A blank in place of an underscore, which Python takes in a number.
+        return [float(level) for level in given.replace("_", " ").split(",")]
     except ValueError:
         reason = f"{given[:60]!r} is not a list of numbers like 0.05,0.5,0.95"
         raise InvalidParameter(name="levels", reason=reason) from None

@@ -94,11 +94,11 @@ OPERATIONS = (
     ),
     Operation(
         "get", "/v1/jobs/{job_id}/results", "getResults", "An ended job's forecasts, in the order of its input",
-        200, LINES, (404, 406, 409, 422, 503), {}, (FORMAT,),
+        200, LINES, (404, 406, 409, 422, 500, 503, 507), {}, (FORMAT,),
     ),
     Operation(
         "get", "/v1/jobs/{job_id}/errors", "getErrors", "An ended job's rows that could not be forecast, and why",
-        200, LINES, (404, 406, 409, 422, 503), {}, (FORMAT,),
+        200, LINES, (404, 406, 409, 422, 500, 503, 507), {}, (FORMAT,),
     ),
     Operation("get", "/healthz", "isUp", "The process is up", 200, {JSON: Health}),
     Operation("get", "/readyz", "isReady", "It can forecast", 200, {JSON: Readiness}, also=503),

@@ -152,8 +152,10 @@ def _alive(holder: str) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass
-    return True
+        return True
+    # One that has ended, and that its own parent has not asked after yet, still has its number.
+    state = Path(f"/proc/{words[1]}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
 def _start(family: list[Child], settings: ServiceSettings, env: Mapping[str, str], var: Path, lock: int) -> None:

@@ -74,7 +74,7 @@ class StorageUnavailable(JobError):
     """The jobs' folder is full or cannot be written. What was being submitted was not accepted."""
 
     def __init__(self, *, reason: str) -> None:
-        super().__init__(f"the job cannot be stored ({reason}); nothing was changed, try again later")
+        super().__init__(f"the disk of the jobs cannot be written ({reason}); nothing was changed, try again later")
 
 
 class QueueUnavailable(JobError):

@@ -19,6 +19,12 @@ from models.errors import InputError, SeriesFault
 from models.repository import DEFAULT_MODEL
 
 MAX_ID_LENGTH = 200
+MAX_TOLD = 200
+"""Most characters of a decoder's message that are told on; it quotes what was sent."""
+MAX_NAMED = 20
+"""Most faults that a message names."""
+MAX_JSON_SERIES = 250_000
+"""Most series in one JSON document, where nothing else limits them."""
 CLOSE = "a close is a positive, finite number"
 
 
@@ -86,7 +92,15 @@ class InvalidRequest(InputError):
 
     def __init__(self, *, faults: Sequence[Fault]) -> None:
         self.faults = list(faults)
-        super().__init__("; ".join(fault.detail for fault in faults))
+        more = f"; and {len(faults) - MAX_NAMED} more" if len(faults) > MAX_NAMED else ""
+        super().__init__("; ".join(fault.detail for fault in faults[:MAX_NAMED]) + more)
+
+
+class TooManySeries(InputError):
+    """More series than one request may have."""
+
+    def __init__(self, *, given: int, most: int) -> None:
+        super().__init__(f"got {given} series; at most {most} are taken here: send them as a job to POST /v1/jobs")
 
 
 _REQUEST = msgspec.json.Decoder(ForecastRequest)
@@ -94,22 +108,29 @@ _SERIES = msgspec.json.Decoder(Series)
 _ONCE = tuple(f'"{name}"'.encode() for name in ForecastRequest.__struct_fields__)
 
 
-def decode(body: bytes) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
+def decode(body: bytes, *, most: int = MAX_JSON_SERIES) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
     """
     A request, and what is wrong with its series by their place; a faulty series has no closes.
 
     Whether closes are positive and as many as a model needs is for the forecaster to say.
 
+    Args:
+        body: JSON.
+        most: Series that are taken.
+
     Raises:
         InvalidJson: The body is not JSON, or has a key twice in one object.
         InvalidRequest: Something other than a series is wrong.
+        TooManySeries: There are more than are taken.
     """
     try:
         request = _REQUEST.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         request = None
     if request is None or _may_have_double_keys(body, request):
-        return _decode_slowly(body)
+        return _decode_slowly(body, most)
+    if len(request.series) > most:
+        raise TooManySeries(given=len(request.series), most=most)
     if request.explain:
         raise InvalidRequest(faults=[_no_explain()])
     return request, _refuse_labels(request.series)
@@ -179,7 +200,7 @@ def _is_date(text: str) -> bool:
         return False
 
 
-def _decode_slowly(body: bytes) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
+def _decode_slowly(body: bytes, most: int) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
     plain = _parse(body)
     if not isinstance(plain, dict):
         raise InvalidRequest(faults=[Fault("", f"the body is {_shown(plain)}; a request is an object with `series`")])
@@ -190,6 +211,8 @@ def _decode_slowly(body: bytes) -> tuple[ForecastRequest, dict[int, SeriesFault]
         faults.append(Fault("/series", f"{found}; it is a list of objects with `id` and `closes`"))
     if faults:
         raise InvalidRequest(faults=faults)
+    if len(items or ()) > most:
+        raise TooManySeries(given=len(items or ()), most=most)
     read = [_read_series(place, item) for place, item in enumerate(items or ())]
     request = ForecastRequest(series=[series for series, _ in read], **options)
     return request, {place: fault for place, (_, fault) in enumerate(read) if fault}
@@ -223,7 +246,7 @@ def _read_series(place: int, item: Any) -> tuple[Series, SeriesFault | None]:
     if not fault:
         try:
             series = msgspec.convert(item, Series)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter at a lone surrogate
             wanted = "a series has `id`, `closes` and perhaps `as_of`"
             fault = SeriesFault(place, f"cannot be read: {_told(error)}; {wanted}")
         else:
@@ -244,9 +267,10 @@ def _close_fault(place: int, item: Any) -> SeriesFault | None:
     return None
 
 
-def _told(error: msgspec.ValidationError) -> str:
+def _told(error: Exception) -> str:
     """A decoder's message with places written as paths below the value."""
-    return str(error).replace("`$.", "`").replace(" - at `$`", "")
+    told = str(error).encode("utf-8", "backslashreplace").decode()  # it may quote a lone surrogate
+    return told[:MAX_TOLD].replace("`$.", "`").replace(" - at `$`", "")
 
 
 @dataclass(frozen=True, slots=True)

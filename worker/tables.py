@@ -4,6 +4,7 @@ Uploads in, chunks out: JSON, NDJSON and CSV become one Arrow file whose record 
 A series that cannot be read keeps its place with its fault, so that one bad series costs one row and not the job.
 """
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ def _from_ndjson(file: BinaryIO) -> Iterator[Entry]:
 def _from_csv(file: BinaryIO) -> Iterator[Entry]:
     header = file.readline(MAX_LINE_BYTES)
     file.seek(0)
-    if header.strip().lower().replace(b'"', b"") == b"id,closes":
+    if header.removeprefix(codecs.BOM_UTF8).strip().lower().replace(b'"', b"") == b"id,closes":
         yield from _from_lists(file)
         return
     try:
@@ -157,12 +158,23 @@ def _from_lists(file: BinaryIO) -> Iterator[Entry]:
 
 def _from_cell(series_id: str, cell: str, line: int) -> Entry:
     try:
-        return Entry(series_id, None, [float(close) for close in re.split(r"[\s;]+", cell.strip()) if close])
+        return Entry(series_id, None, [_number(close) for close in re.split(r"[\s;]+", cell.strip()) if close])
     except ValueError as error:
         return Entry(series_id, None, (), f"line {line}: {error}; closes are numbers with blanks between")
 
 
+def _number(text: str) -> float:
+    if "_" in text or not text.isascii():  # which Python takes in a number
+        raise ValueError(f"could not read {text!r} as a number")
+    return float(text)
+
+
 def _bounded(entry: Entry) -> Entry:
+    name = entry.id or ""
+    if len(name) > requests.MAX_ID_LENGTH or not name.isprintable():
+        shown = name[: requests.MAX_ID_LENGTH].encode("unicode_escape").decode()
+        wanted = f"an id has at most {requests.MAX_ID_LENGTH} printable characters"
+        return Entry(shown, entry.as_of, (), f"has the id {shown[:60]!r}; {wanted}")
     if entry.fault or len(entry.closes) <= MAX_DAYS:
         return entry
     return Entry(entry.id, entry.as_of, (), f"has {len(entry.closes)} closes; at most {MAX_DAYS} are taken")

@@ -6,13 +6,31 @@ from typing import Any
 import pytest
 
 from models.errors import InputError
-from worker.requests import InvalidJson, InvalidRequest, decode, decode_series
+from worker.requests import InvalidJson, InvalidRequest, TooManySeries, decode, decode_series
 
 SERIES = {"id": "AAPL", "closes": [100, 101.5]}
 
 
 def request(**fields: Any) -> bytes:
     return json.dumps({"series": [SERIES], **fields}).encode()
+
+
+def test_a_lone_surrogate_in_a_field_s_name_is_an_error_like_any_other() -> None:
+    _, faults = decode(b'{"series":[{"id":"a","closes":[1,2],"\\ud800":1}]}')
+
+    assert "\\ud800" in faults[0].message
+
+
+def test_a_message_names_some_faults_and_counts_the_others() -> None:
+    body = b'{"series":[],' + b",".join(b'"x%d":1' % number for number in range(5000)) + b"}"
+
+    with pytest.raises(InvalidRequest, match="and 4980 more"):
+        decode(body)
+
+
+def test_more_series_than_are_taken_are_refused_before_they_are_looked_at() -> None:
+    with pytest.raises(TooManySeries):
+        decode(b'{"series":[1,1,1]}', most=2)
 
 
 def test_a_request_comes_out_as_it_was_sent() -> None:

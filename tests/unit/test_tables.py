@@ -62,6 +62,7 @@ def test_a_json_document_brings_its_own_options() -> None:
         (b"not json\n", NDJSON, ["line 1", "JSON"]),
         (b'{"series":[{"id":"A","closes":[1,null]}]}', JSON, ["close 1", "null"]),
         (b"id,closes\nA,1 x\n", CSV, ["line 2", "'x'"]),
+        (b"\xef\xbb\xbfid,closes\nA,1 1_0\n", CSV, ["line 2", "'1_0'"]),
         (b"id,date,close\nA,2024-01-02,1\nA,2024-01-02,2\n", CSV, ["2024-01-02", "twice"]),
         (b"id,date,close\nA,2024-01-02,1\nA,2024-01-03,-2\n", CSV, ["2024-01-03", "-2"]),
     ],
@@ -108,6 +109,14 @@ def test_chunks_are_cut_by_rows_and_by_closes_and_lose_none() -> None:
 
     assert [chunk["row"].to_pylist() for chunk in chunks] == [[0, 1], [2], [3, 4], [5]]
     assert [len(closes) for chunk in chunks for closes in chunk["closes"].to_pylist()] == [5, 5, 50, 5, 5, 5]
+
+
+@pytest.mark.parametrize("name", ["line\nbreak", "\x1b[31m", "x" * 5000])
+def test_an_id_that_cannot_be_shown_is_a_fault(name: str) -> None:
+    (chunk,) = cut([Entry(name, None, np.ones(3))])
+
+    assert "at most 200 printable" in chunk["fault"].to_pylist()[0]
+    assert len(chunk["id"].to_pylist()[0]) <= 200 * 4
 
 
 def test_a_series_of_too_many_closes_is_a_fault_and_takes_no_room() -> None:
