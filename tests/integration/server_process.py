@@ -54,11 +54,13 @@ def free_port() -> int:
 
 
 def wait_until_ready(server: Server) -> None:
+    """Both processes listen; the first that does answers for itself alone."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
         assert server.process.poll() is None, server.log.read_text()
         try:
-            if httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200:
+            started = server.log.read_text().count("Started worker-")
+            if started >= 2 and httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200:
                 return
         except httpx.TransportError:
             pass

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.integration.server_process import DEADLINE_S, Server
+from tests.integration.server_process import DEADLINE_S, Server, wait_until_ready
 
 BODY = b'{"series":[{"id":"AAPL","closes":[101.5,102.25]}]}'
 HEAD = (
@@ -55,7 +55,7 @@ def test_a_process_that_dies_is_replaced(own_server: Server) -> None:
 
     assert len(replaced) == 1
     assert other in answering(own_server)
-    assert httpx.get(f"{own_server.url}/readyz").status_code == 200
+    wait_until_ready(own_server)
 
 
 def test_its_processes_end_when_the_server_itself_is_killed(own_server: Server) -> None:
