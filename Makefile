@@ -47,12 +47,12 @@ $(VENV)/bin/python:
 
 # Once for each change of the locks. torch goes last: what it needs is there by then, with hashes.
 $(VENV)/up: requirements/up.txt pyproject.toml | $(VENV)/bin/python
-	@test -e $(VENV)/dev || { echo "installing (once)"; $(PIP) -r requirements/up.txt; }
+	@test -e $(VENV)/dev || { echo "installing, once: about a minute"; $(PIP) -r requirements/up.txt; }
 	@test -e $(VENV)/dev || $(PIP) --no-deps --editable .
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt requirements/torch.txt pyproject.toml | $(VENV)/bin/python
-	@echo "installing, torch too (once)"
+	@echo "installing, torch too, once: one to two minutes"
 	@$(PIP) -r requirements/dev.txt
 	@$(PIP) -r requirements/torch.txt
 	@$(PIP) --no-deps --editable .

@@ -109,7 +109,7 @@ def train(ctx: click.Context, arguments: tuple[str, ...]) -> None:
     try:
         from models.train import train as run
     except ModuleNotFoundError as error:
-        missing = f"training needs {error.name}; install it with `pip install 'nextday[train]'`"
+        missing = f"training needs {error.name}; `make train` installs it, or `pip install -e '.[train]'` in the clone"
         raise click.ClickException(missing) from error
     code = run.main(list(arguments), prog_name="nextday train", standalone_mode=False)
     ctx.exit(code if isinstance(code, int) else 0)

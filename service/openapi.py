@@ -24,6 +24,8 @@ from service.schemas import (
 from worker.requests import ForecastRequest
 from worker.tables import CSV, JSON, NDJSON
 
+TAGS = {"/v1/forecasts": "Forecasts", "/v1/jobs": "Jobs", "/v1/models": "Models"}
+"""Under which heading a path stands, by how it starts."""
 TEXT = {"type": "string"}
 LINES = {NDJSON: TEXT, CSV: TEXT}
 EXAMPLE = {"series": [{"id": "yesterday and today", "closes": [101.5, 102.25]}]}
@@ -136,6 +138,7 @@ def _operation(each: Operation) -> dict[str, Any]:
     problems = {status: {PROBLEM_TYPE: ProblemAnswer} for status in (*each.problems, 500)}
     entry: dict[str, Any] = {
         "operationId": each.name,
+        "tags": [next((tag for start, tag in TAGS.items() if each.path.startswith(start)), "Service")],
         "summary": each.summary,
         "responses": {str(status): _answer(status, put) for status, put in sorted((problems | answers).items())},
     }

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemaining
 from models.errors import InputError
 from models.settings import from_env
 from service.banner import base_url
-from service.client import Client, Document, Refused, ServiceFailed
+from service.client import Client, Document, Refused, ServiceAway, ServiceFailed
 from service.settings import ServiceSettings
 
 MEDIA_TYPES = {
@@ -119,17 +119,20 @@ def _submit(client: Client, file: Path, media_type: str, query: Mapping[str, str
             on_sent=lambda sent: progress.update(task, completed=sent, detail=f"{sent / 1e6:,.1f} MB"),
         )
 
-    try:
-        job = attempt(_key(file, media_type, query))
-        # One that was cancelled or failed would stay so; whoever asks again wants it done.
-        usable = job["status"] not in ("failed", "cancelled", "expired")
-    except Refused as error:
-        if error.kind != "idempotency-conflict":  # the newest version is another one than last time
-            raise
-        usable = False
-    job = job if usable else attempt(secrets.token_hex(16))
-    progress.remove_task(task)
-    return job
+    key = _key(file, media_type, query)
+    while True:
+        try:
+            job = attempt(key)
+        except Refused as error:
+            if error.kind != "idempotency-conflict":  # the newest version is another one than last time
+                raise
+            key = secrets.token_hex(16)
+            continue
+        if job["status"] not in ("failed", "cancelled", "expired"):
+            progress.remove_task(task)
+            return job
+        # It would stay so, and whoever asks again wants it done: the next key follows from it, for the run after, too.
+        key = hashlib.sha256(f"{key} {job['id']}".encode()).hexdigest()
 
 
 def _follow(client: Client, job: Document, progress: Progress) -> Document:
@@ -144,6 +147,9 @@ def _follow(client: Client, job: Document, progress: Progress) -> Document:
             rows = job["counts"]["completed"] + job["counts"]["failed"]
             rate = rows / (time.monotonic() - started)
             progress.update(task, completed=rows, detail=f"{rows:,} of {job['counts']['total']:,} rows, {rate:,.0f}/s")
+    except ServiceAway:
+        progress.console.print(f"job {job['id']} goes on once the service is back; run the same command again then")
+        raise
     except KeyboardInterrupt:
         job = client.cancel(job["id"])
         progress.console.print(f"job {job['id']} is {job['status']}; what was done stays at {job['links']['results']}")

@@ -103,7 +103,8 @@ def up(var: Path, env: Mapping[str, str] = os.environ) -> int:
         try:
             _start(family, settings, env, var, lock)
             _await_ready(family, base_url(settings), stop)
-            click.echo(banner(settings, var))
+            if not stop.wait(0):
+                click.echo(banner(settings, var))
             _watch(family, stop)
         finally:
             _say("stopping: what runs may end first; Ctrl-C again kills")

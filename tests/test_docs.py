@@ -1,5 +1,6 @@
 """The README against the code: its tables, its files, its examples and their answers."""
 
+import csv
 import json
 import re
 from dataclasses import fields
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import nextday
+from models.data import last_days, load
 from models.evaluate import scores_table
 from models.repository import Repository
 from service import create_app
@@ -76,6 +78,17 @@ def test_the_curl_of_the_readme_gets_the_answer_of_the_readme(models: Repository
     np.testing.assert_allclose(*values, rtol=2e-5)  # processors may differ in the last digits
     assert values[1] == sorted(values[1])
     assert len(values[1]) == 9
+
+
+def test_the_bulk_example_of_the_readme_shows_what_comes_out(models: Repository) -> None:
+    (shown,) = [block for block in blocks("text") if block.startswith("id,as_of")]
+    stocks = last_days(load("sp500").panel, 250)
+
+    answered = models.get("lstm").predict(stocks.closes)[:2]
+
+    lines = list(csv.reader(shown.splitlines()))[1:]
+    assert [line[0] for line in lines] == stocks.ids[:2]
+    np.testing.assert_allclose(np.array([line[4:] for line in lines], np.float32), answered, rtol=2e-5)
 
 
 def test_the_scores_of_the_readme_are_those_of_the_cards(models: Repository) -> None:

@@ -152,6 +152,8 @@ def test_ctrl_c_cancels_the_job_and_the_next_run_makes_a_new_one(family: Family)
     again = json.loads(family.nextday("score", "prices.csv", "-o", "out.csv", "--levels", "0.75", "--json").stdout)
     assert again["status"] == "completed"
     assert again["id"] != job["id"]
+    third = json.loads(family.nextday("score", "prices.csv", "-o", "out.csv", "--levels", "0.75", "--json").stdout)
+    assert third["id"] == again["id"]
 
 
 def test_a_queue_that_is_away_is_waited_for(family: Family) -> None:

@@ -115,4 +115,4 @@ def test_without_the_extra_training_names_it() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
-    assert "pip install 'nextday[train]'" in done.stderr
+    assert "pip install -e '.[train]'" in done.stderr
