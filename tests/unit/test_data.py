@@ -155,5 +155,5 @@ def test_a_ticker_that_yahoo_does_not_know_is_named() -> None:
 def test_tickers_without_their_extra_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yfinance", None)
 
-    with pytest.raises(DataError, match=r"pip install 'nextday\[live\]'"):
+    with pytest.raises(DataError, match=r"pip install -e '\.\[live\]'"):
         data.download("AAPL")
