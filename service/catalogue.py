@@ -10,8 +10,8 @@ from models.errors import ModelError, UnknownModel
 from models.repository import Repository
 from service.errors import ModelNotFound
 from worker.answers import encode
+from worker.tables import JSON
 
-JSON = "application/json"
 SUMMARY_FIELDS = ("summary", "network", "levels", "min_days", "window_days", "trained_days", "parameters")
 
 

@@ -15,8 +15,8 @@ from service.errors import TooManyCloses
 from service.settings import ServiceSettings
 from worker.answers import Levels, encode, forecast, level_columns
 from worker.requests import Series, decode
+from worker.tables import JSON
 
-JSON = "application/json"
 LARGE_BYTES = 1024 * 1024
 LARGE_AT_ONCE = 2
 """Large bodies that a process works on at a time, since a number in memory takes many times its bytes in JSON."""

@@ -5,8 +5,7 @@ from flask import Blueprint, Response
 from models.repository import Repository
 from worker.answers import encode
 from worker.jobs import Jobs
-
-JSON = "application/json"
+from worker.tables import JSON
 
 
 def routes(models: Repository, jobs: Jobs) -> Blueprint:
