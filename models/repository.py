@@ -45,7 +45,9 @@ class Repository:
         return versions(self.root / name)
 
     def card(self, name: str, version: int | None = None) -> Card:
-        """The card of a model, the newest version unless told otherwise; errors as for `get`."""
+        """The card of a model, the version that serves unless told otherwise; errors as for `get`."""
+        if serving := self._ready.get((name, version)):
+            return serving.card
         return read_card(self.root / name / str(self._resolve(name, version)))
 
     def get(self, name: str = DEFAULT_MODEL, version: int | None = None) -> Forecaster:

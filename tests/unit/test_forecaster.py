@@ -1,6 +1,8 @@
 """The forecaster: a row's answer is the row's alone, and what cannot be answered never reaches onnxruntime."""
 
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,3 +140,15 @@ def test_auto_says_what_it_took(models: Repository) -> None:
     forecaster = Forecaster.load(path, device="auto")
 
     assert forecaster.provider in ("CPUExecutionProvider", "CUDAExecutionProvider")
+
+
+def test_the_card_is_that_of_the_version_that_serves(models: Repository, tmp_path: Path) -> None:
+    shutil.copytree(models.root / "lstm" / "1", tmp_path / "lstm" / "1")
+    serving = Repository(tmp_path)
+    serving.get("lstm")
+    shutil.copytree(models.root / "lstm" / "1", tmp_path / "lstm" / "2")
+    later = tmp_path / "lstm" / "2" / "card.json"
+    later.write_bytes(later.read_bytes().replace(b'"version": 1', b'"version": 2'))
+
+    assert serving.card("lstm").version == serving.get("lstm").card.version == 1
+    assert Repository(tmp_path).card("lstm").version == 2
