@@ -89,7 +89,7 @@ class Client:
         media_type: str,
         options: Mapping[str, str],
         key: str,
-        on_sent: Callable[[int], None] = lambda _bytes: None,
+        on_sending: Callable[[int], None] = lambda _bytes: None,
     ) -> Document:
         """
         Submit a job; where the answer is lost, again with the same key, which makes no second one.
@@ -100,7 +100,7 @@ class Client:
             media_type: Its Content-Type.
             options: The query: model, version, levels.
             key: The Idempotency-Key.
-            on_sent: Told how much of it has been sent so far.
+            on_sending: Told how much of it has gone out once the part has that goes next.
 
         Returns:
             The job.
@@ -114,7 +114,7 @@ class Client:
 
         def attempt() -> httpx.Response:
             with open_body() as body:
-                parts = _reported(body, on_sent)
+                parts = _reported(body, on_sending)
                 timeout = httpx.Timeout(ANSWER_S, read=ACCEPT_S, write=ACCEPT_S)
                 return self._http.post("/v1/jobs", content=parts, params=options, headers=headers, timeout=timeout)
 
@@ -208,12 +208,12 @@ def _host(url: str) -> str:
     raise Refused(kind="url", detail=f"{url!r} is no URL like http://127.0.0.1:8000")
 
 
-def _reported(body: BinaryIO, on_sent: Callable[[int], None]) -> Iterator[bytes]:
+def _reported(body: BinaryIO, on_sending: Callable[[int], None]) -> Iterator[bytes]:
     sent = 0
     while part := body.read(UPLOAD_BYTES):
-        yield part
         sent += len(part)
-        on_sent(sent)
+        on_sending(sent)
+        yield part
 
 
 def _retry_after_s(answer: httpx.Response) -> float:

@@ -3,13 +3,14 @@
 import hashlib
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import click
 import orjson
@@ -44,6 +45,44 @@ class UnknownSuffix(InputError):
 
     def __init__(self, *, name: str, known: Mapping[str, str]) -> None:
         super().__init__(f"{name!r} ends in none of {', '.join(known)}, so its format is unknown; rename it")
+
+
+class Interrupts:
+    """
+    What Ctrl-C does within its `with`: put off while a job is on its way, so that it is cancelled and not forgotten.
+
+    A second Ctrl-C is never put off.
+    """
+
+    def __init__(self) -> None:
+        self._held = self._pending = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._take)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def hold(self) -> None:
+        """Put the next Ctrl-C off until `release`."""
+        self._held = True
+
+    def release(self) -> None:
+        """
+        Put nothing off any more.
+
+        Raises:
+            KeyboardInterrupt: One had been put off.
+        """
+        put_off, self._held, self._pending = self._pending, False, False
+        if put_off:
+            raise KeyboardInterrupt
+
+    def _take(self, _number: int, _frame: object) -> None:
+        if self._pending or not self._held:
+            raise KeyboardInterrupt
+        self._pending = True
 
 
 class JobEnded(ServiceFailed):
@@ -83,15 +122,16 @@ def score_file(
     query = {name: str(value) for name, value in options.items() if value is not None}
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     started = time.monotonic()
-    with Client(url or base_url(from_env(ServiceSettings)), on_wait=console.print) as client:
+    with Interrupts() as interrupts, _client(url, console, interrupts) as client:
         with _progress(console) as progress:
-            job = _submit(client, file, media_type, query, progress)
+            job = _submit(client, file, media_type, query, progress, interrupts)
             if not detach:
-                job = _follow(client, job, progress)
+                job = _follow(client, job, progress, interrupts)
         if as_json:
             click.echo(orjson.dumps(job, option=orjson.OPT_INDENT_2))
         if detach:
             console.print(f"job {job['id']} is {job['status']}; look at it with {client.url}{job['links']['self']}")
+            interrupts.release()
             return DONE
         if job["status"] != "completed":
             raise JobEnded(job=job)
@@ -100,14 +140,35 @@ def score_file(
     return ROWS_FAILED if job["counts"]["failed"] else DONE
 
 
-def _submit(client: Client, file: Path, media_type: str, query: Mapping[str, str], progress: Progress) -> Document:
+def _client(url: str | None, console: Console, interrupts: Interrupts) -> Client:
+    def wait(why: str) -> None:
+        interrupts.release()  # nothing is on its way
+        console.print(why)
+
+    return Client(url or base_url(from_env(ServiceSettings)), on_wait=wait)
+
+
+def _submit(
+    client: Client,
+    file: Path,
+    media_type: str,
+    query: Mapping[str, str],
+    progress: Progress,
+    interrupts: Interrupts,
+) -> Document:
     """
     The job of a file; the one that it had before, if that is of use.
 
-    The key comes from content and options, so that a run whose answer was lost does not make a second job.
+    Ctrl-C is put off from the upload's last part on, when the service may make the job. The key comes from content and
+    options, so that a run whose answer was lost does not make a second job.
     """
     size_bytes = file.stat().st_size
     task = progress.add_task("sending", total=size_bytes, detail="")
+
+    def sending(sent: int) -> None:
+        progress.update(task, completed=sent, detail=f"{sent / 1e6:,.1f} MB")
+        if sent == size_bytes:
+            interrupts.hold()
 
     def attempt(key: str) -> Document:
         return client.submit(
@@ -116,11 +177,12 @@ def _submit(client: Client, file: Path, media_type: str, query: Mapping[str, str
             media_type=media_type,
             options=query,
             key=key,
-            on_sent=lambda sent: progress.update(task, completed=sent, detail=f"{sent / 1e6:,.1f} MB"),
+            on_sending=sending,
         )
 
     key = _key(file, media_type, query)
     while True:
+        interrupts.release()
         try:
             job = attempt(key)
         except Refused as error:
@@ -135,11 +197,12 @@ def _submit(client: Client, file: Path, media_type: str, query: Mapping[str, str
         key = hashlib.sha256(f"{key} {job['id']}".encode()).hexdigest()
 
 
-def _follow(client: Client, job: Document, progress: Progress) -> Document:
+def _follow(client: Client, job: Document, progress: Progress, interrupts: Interrupts) -> Document:
     """The job once it has ended. Ctrl-C cancels it."""
     task = progress.add_task("scoring", total=job["counts"]["total"], detail="")
     started, look_s = time.monotonic(), FIRST_LOOK_S
     try:
+        interrupts.release()
         while job["status"] not in ENDED:
             time.sleep(look_s)
             look_s = min(1.5 * look_s, LONGEST_LOOK_S)

@@ -3,8 +3,12 @@ import json
 import os
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -154,6 +158,77 @@ def test_ctrl_c_cancels_the_job_and_the_next_run_makes_a_new_one(family: Family)
     assert again["id"] != job["id"]
     third = json.loads(family.nextday("score", "prices.csv", "-o", "out.csv", "--levels", "0.75", "--json").stdout)
     assert third["id"] == again["id"]
+
+
+@dataclass(frozen=True)
+class SlowToAccept:
+    """A service that has the whole upload, and makes its job only once it is told to."""
+
+    url: str
+    has_upload: threading.Event
+    may_answer: threading.Event
+    cancelled: list[str]
+
+
+@contextmanager
+def slow_to_accept() -> Iterator[SlowToAccept]:
+    has_upload, may_answer, cancelled = threading.Event(), threading.Event(), list[str]()
+    job = {"id": "0b", "status": "queued", "counts": {"total": 20}, "links": {"results": "/v1/jobs/0b/results"}}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            has_upload.set()
+            may_answer.wait(DEADLINE_S)
+            self.answer(job)
+
+        def do_DELETE(self) -> None:
+            cancelled.append(self.path)
+            self.answer(job | {"status": "cancelling"})
+
+        def answer(self, document: object) -> None:
+            body = json.dumps(document).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield SlowToAccept(f"http://127.0.0.1:{server.server_port}", has_upload, may_answer, cancelled)
+        server.shutdown()
+
+
+def test_ctrl_c_while_the_service_makes_the_job_cancels_it_too(family: Family) -> None:
+    with slow_to_accept() as service:
+        command = [*NEXTDAY, "score", "prices.csv", "-o", "never.csv", "--url", service.url]
+        with subprocess.Popen(command, cwd=family.folder, env=family.env, stderr=subprocess.PIPE, text=True) as process:
+            assert service.has_upload.wait(DEADLINE_S)
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)  # the signal is there before the answer
+            service.may_answer.set()
+            _, said = process.communicate(timeout=DEADLINE_S)
+
+    assert process.returncode == 130, said
+    assert "job 0b is cancelling" in said
+    assert service.cancelled == ["/v1/jobs/0b"]
+
+
+def test_a_second_ctrl_c_waits_for_nothing(family: Family) -> None:
+    with slow_to_accept() as service:
+        command = [*NEXTDAY, "score", "prices.csv", "-o", "never.csv", "--url", service.url]
+        with subprocess.Popen(command, cwd=family.folder, env=family.env, stderr=subprocess.DEVNULL) as process:
+            assert service.has_upload.wait(DEADLINE_S)
+            for _ in range(2):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.2)  # two of a kind that are pending count as one
+
+            assert process.wait(DEADLINE_S) == 130
+        service.may_answer.set()
+    assert service.cancelled == []
 
 
 def test_a_queue_that_is_away_is_waited_for(family: Family) -> None:
