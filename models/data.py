@@ -8,9 +8,9 @@ allowed, so is a history too short to train on, and a move that looks like an un
 import csv
 import datetime
 import hashlib
-import importlib.util
 import logging
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow as pa
 
 from models.errors import DataError
+from models.packaged import MARKETS, PACKAGED
 from models.panel import Panel, panel, read_csv, read_parquet
 from models.ragged import Ragged
 
-PACKAGED = "sp500"
 TRAIN_END, VALIDATION_END = datetime.date(2013, 1, 1), datetime.date(2016, 1, 1)
 MAX_GAP_DAYS = 14
 SHORTEST_HISTORY_DAYS = 252
@@ -66,24 +66,26 @@ class Split:
             raise DataError(f"training ends on {self.train_end}, validation on {self.validation_end}; it ends later")
 
 
-def load(source: str, *, max_gap_days: int | None = MAX_GAP_DAYS) -> Prices:
+def load(source: str, *, max_gap_days: int | None = MAX_GAP_DAYS, min_days: int = SHORTEST_HISTORY_DAYS) -> Prices:
     """
-    Prices by name: ``sp500`` for the packaged stocks, else the path of a CSV (also .csv.gz) or Parquet file.
+    Prices by name, of `models.packaged.PACKAGED`, else the path of a CSV (also .csv.gz) or Parquet file.
 
     Args:
         source: Name or path.
         max_gap_days: Longest gap between two closes, in calendar days; None allows any.
+        min_days: Fewest closes of a series.
 
     Raises:
         DataError: It cannot be read, or a series is faulty; the message names each, ten at most.
     """
-    if source == PACKAGED:
-        return checked(_packaged_stocks(), max_gap_days)
+    if source in PACKAGED:
+        packaged = PACKAGED[source]
+        return checked(Prices(packaged.panel(), packaged.source, packaged.licence), max_gap_days, min_days)
     path = Path(source)
     if not path.is_file():
-        raise DataError(f"there is no file {source!r}; give a CSV or Parquet file, or {PACKAGED!r}")
+        raise DataError(f"there is no file {source!r}; give a CSV or Parquet file, or one of {', '.join(PACKAGED)}")
     table = read_parquet(path) if path.suffix in (".parquet", ".pq") else read_csv(path)
-    return checked(Prices(panel(table), path.name, "the file's own"), max_gap_days)
+    return checked(Prices(panel(table), path.name, "the file's own"), max_gap_days, min_days)
 
 
 def download(ticker: str, *, max_gap_days: int | None = MAX_GAP_DAYS) -> Prices:
@@ -121,7 +123,7 @@ def from_history(ticker: str, history: Any, *, now: datetime.datetime) -> Panel:
     return panel(pa.table({"date": pa.array(past.index), ticker: pa.array(past["Close"], from_pandas=True)}))
 
 
-def checked(prices: Prices, max_gap_days: int | None = MAX_GAP_DAYS) -> Prices:
+def checked(prices: Prices, max_gap_days: int | None = MAX_GAP_DAYS, min_days: int = SHORTEST_HISTORY_DAYS) -> Prices:
     """
     The same prices, once no series of them is faulty, too short or has a gap.
 
@@ -131,13 +133,31 @@ def checked(prices: Prices, max_gap_days: int | None = MAX_GAP_DAYS) -> Prices:
     found = [f"{prices.panel.ids[row]} {fault}" for row, fault in sorted(prices.panel.faults.items())]
     for row, name in enumerate(prices.panel.ids):
         if row not in prices.panel.faults:
-            found += [f"{name} {fault}" for fault in _faults(prices.panel, row, max_gap_days)]
+            found += [f"{name} {fault}" for fault in _faults(prices.panel, row, max_gap_days, min_days)]
     if found:
         more = f"; and {len(found) - _FAULTS_NAMED} more" if len(found) > _FAULTS_NAMED else ""
         raise DataError(f"{prices.source}: {'; '.join(found[:_FAULTS_NAMED])}{more}")
     if prices.panel.blanks:
         log.info("%s: left out %d blank closes, as days without trading", prices.source, prices.panel.blanks)
     return prices
+
+
+def market(name: str) -> Panel:
+    """
+    The series of one of `models.packaged.MARKETS`.
+
+    Raises:
+        DataError: There is no such market, or a package of it is not installed.
+    """
+    if name not in MARKETS:
+        raise DataError(f"there is no market {name!r}; there are: {', '.join(MARKETS)}")
+    return joined([load(source).panel for source in MARKETS[name]])
+
+
+def cache_folder(env: Mapping[str, str] = os.environ) -> Path:
+    """Where forecasts of baselines are kept between runs: NEXTDAY_CACHE, or the user's cache folder."""
+    home = Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(env.get("NEXTDAY_CACHE") or home / "nextday")
 
 
 def warn_of_splits(prices: Panel) -> None:
@@ -216,23 +236,10 @@ def summary(prices: Iterable[Prices], split: Split) -> dict[str, Any]:
     }
 
 
-def _packaged_stocks() -> Prices:
-    # Found, not imported: skfolio's own code takes seconds to load and is not needed for its file.
-    package = importlib.util.find_spec("skfolio")
-    if package is None or package.origin is None:
-        raise DataError(f"{PACKAGED!r} comes with skfolio; install it with `pip install -e '.[data]'` in the clone")
-    path = Path(package.origin).parent / "datasets" / "data" / "sp500_dataset.csv.gz"
-    return Prices(
-        panel(read_csv(path)),
-        "20 stocks of the S&P 500, adjusted closes, as packaged with skfolio",
-        "skfolio's loader: solely for testing and example purposes",
-    )
-
-
-def _faults(prices: Panel, row: int, max_gap_days: int | None) -> list[str]:
+def _faults(prices: Panel, row: int, max_gap_days: int | None, min_days: int) -> list[str]:
     dates = prices.dates_of(row)
-    if len(dates) < SHORTEST_HISTORY_DAYS:
-        return [f"has {len(dates)} closes; training needs at least {SHORTEST_HISTORY_DAYS}"]
+    if len(dates) < min_days:
+        return [f"has {len(dates)} closes; at least {min_days} are needed"]
     gaps = np.diff(dates).astype(int)
     if max_gap_days is None or gaps.max() <= max_gap_days:
         return []

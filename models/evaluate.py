@@ -1,101 +1,101 @@
 """
-How good the forecasts are: walk-forward scores one day ahead, the model beside the baselines on the same days.
+How good the forecasts are: walk-forward, one day ahead, every forecaster on the same days of the same series.
 
 Every forecast is made from the closes up to its own day. A span is a range of days that are forecast, not of days that
 are seen, so each forecast counts in one span, by date alone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
-from models.baselines import BASELINES, HISTORY_DAYS
-from models.bundle import Card
+from models.baselines import BASELINES, GARCH, HISTORY_DAYS, RANDOM_WALK, cached
 from models.errors import DataError
-from models.networks import LEVELS, Forecasting, next_closes
+from models.measures import BASIS_POINTS, LEVELS, PER_CENT, Measured, measured, newey_west_t
 from models.panel import Days, Panel
-from models.ragged import Doubles
+from models.ragged import Doubles, Ints
 
-BANDS = {"80": (0.1, 0.9), "90": (0.05, 0.95), "98": (0.01, 0.99)}
-_BASIS_POINTS = 1e4
-
+Rule = Callable[[Doubles, Ints], Doubles]
+"""
+A forecaster: closes of a series, shape ``(T,)``, and the places of the last closes that are seen, shape ``(N,)``, to
+quantiles of the log return over the days that follow each, shape ``(N, Q)``, NaN where it cannot answer. A row depends
+on the closes up to its place alone.
+"""
 Scores = dict[str, dict[str, float]]
+"""By forecaster, then by measure."""
 Span = tuple[np.datetime64, np.datetime64]
 """First day that is forecast, and the first day after the last one."""
 
+_FLOOR = 1e-12
+"""Smallest loss that is divided by: a series may not move in a span."""
 
-def pinball_loss(quantiles: Doubles, realised: Doubles, levels: Sequence[float] = LEVELS) -> Doubles:
+
+@dataclass(frozen=True)
+class Assessed:
     """
-    Koenker and Bassett's loss of quantile forecasts, Econometrica 46 (1978).
+    One series.
 
-    >>> pinball_loss(np.array([[-1.0, 1.0]]), np.array([2.0]), [0.1, 0.9])
-    array([[0.3, 0.9]])
+    Attributes:
+        name: Its id.
+        days: That were forecast. Shape ``(N,)``.
+        by: What each forecaster scored on them.
+    """
+
+    name: str
+    days: Days
+    by: dict[str, Measured]
+
+
+def every_day(forecasts: Callable[[Doubles], Doubles]) -> Rule:
+    """The rule of what forecasts each day but the first of a series at once. Shapes ``(T,)`` to ``(T - 1, Q)``."""
+    return lambda closes, last: forecasts(closes)[last - 1]
+
+
+def baseline_rules(cache: Path | None = None, horizon: int = 1) -> dict[str, Rule]:
+    """The baselines so many days ahead, whose forecasts are kept in a folder, if one is given."""
+    return {name: every_day(partial(cached, name, folder=cache, horizon=horizon)) for name in BASELINES}
+
+
+def assess(
+    rules: Mapping[str, Rule],
+    prices: Panel,
+    span: Span,
+    report: Callable[[str], None] = lambda _name: None,
+    horizon: int = 1,
+) -> list[Assessed]:
+    """
+    Every forecaster on every series, each on the same days: those of the span that all of them can forecast.
 
     Args:
-        quantiles: One row a forecast. Shape ``(N, Q)``.
-        realised: What came. Shape ``(N,)``.
-        levels: Of the quantiles.
-
-    Returns:
-        Shape ``(N, Q)``.
-    """
-    error = realised[:, None] - quantiles
-    return np.maximum(np.array(levels) * error, (np.array(levels) - 1) * error)
-
-
-def model_quantiles(network: Forecasting, closes: Doubles) -> Doubles:
-    """
-    Quantiles of the log return after each close of a series but the first, NaN before the network can answer.
-
-    One pass over the whole series: each day's answer is a function of the closes up to that day.
-
-    Args:
-        network: On the CPU.
-        closes: In quote currency, oldest first. Shape ``(T,)``.
-
-    Returns:
-        Shape ``(T - 1, Q)``; the last row belongs to a day that is not there yet.
-    """
-    with torch.no_grad():
-        returns = network.quantiles(*network.seen(torch.from_numpy(closes.astype(np.float32)[None])))[:, 0]
-        ratios = next_closes(torch.ones(len(returns), 1), returns).double().numpy()
-    quantiles = np.full((len(closes) - 1, len(LEVELS)), np.nan)
-    quantiles[len(quantiles) - len(ratios) :] = np.log(ratios)
-    return quantiles
-
-
-def scores(name: str, network: Forecasting, prices: Panel, span: Span) -> Scores:
-    """
-    The network and the baselines on the same days of the same series.
-
-    Args:
-        name: The network's name among the scores.
-        network: Sees each series from its first day.
+        rules: By name.
         prices: Without faults.
         span: Days that are forecast; of them those with 250 returns before them.
-
-    Returns:
-        By forecaster: `pinball_bp`, the mean loss of the log return over levels, days and series, in basis points;
-        `pinball_vs_random_walk_percent`, the geometric mean over series of the loss relative to the random walk's;
-        `coverage_80`, `_90` and `_98`, per cent of closes inside the band; `mae_bp`, of the median; `forecasts`, their
-        number.
+        report: Told the name of each series once it is done.
+        horizon: Days ahead. The forecasts of a series do not overlap: one each so many days.
 
     Raises:
         DataError: There is no day to forecast.
     """
     check_span(prices, span)
-    by_series: dict[str, list[dict[str, float]]] = {}
+    assessed = []
     for row, closes in enumerate(prices.closes):
-        returns = np.diff(np.log(closes))
-        forecast = forecast_days(prices.dates_of(row), span)
-        if forecast.size == 0:
-            continue
-        quantiles = {each: rule(returns, LEVELS) for each, rule in BASELINES.items()}
-        for each, table in {name: model_quantiles(network, closes), **quantiles}.items():
-            by_series.setdefault(each, []).append(_measured(table[forecast - 2], returns[forecast - 1]))
-    reference = [series["pinball_bp"] for series in by_series[next(iter(BASELINES))]]
-    return {each: _overall(series, reference) for each, series in by_series.items()}
+        dates = prices.dates_of(row)
+        places = forecast_days(dates, span, horizon)
+        if places.size:
+            last = places - horizon
+            forecasts = {name: rule(closes, last) for name, rule in rules.items()}
+            known = ~np.any([np.isnan(each[:, 0]) for each in forecasts.values()], axis=0)
+            if known.any():
+                logs = np.log(closes)
+                realised = (logs[places] - logs[last])[known]
+                by = {name: measured(each[known], realised) for name, each in forecasts.items()}
+                assessed.append(Assessed(prices.ids[row], dates[places][known], by))
+        report(prices.ids[row])
+    return assessed
 
 
 def check_span(prices: Panel, span: Span) -> None:
@@ -110,42 +110,95 @@ def check_span(prices: Panel, span: Span) -> None:
         raise DataError(f"there is nothing to score: no series has a day {days} with {HISTORY_DAYS} returns before it")
 
 
-def forecast_days(dates: Days, span: Span) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Places in a series of the days that are forecast: in the span, with 250 returns before them."""
+def forecast_days(dates: Days, span: Span, horizon: int = 1) -> Ints:
+    """Places of the days that are forecast: one each so many days, in the span, with 250 returns before it."""
     places = np.arange(len(dates))
-    return places[(dates >= span[0]) & (dates < span[1]) & (places > HISTORY_DAYS)]
+    seen = places - horizon - HISTORY_DAYS
+    forecast: Ints = places[(dates >= span[0]) & (dates < span[1]) & (seen >= 0) & (seen % horizon == 0)]
+    return forecast
 
 
-def scores_table(cards: Iterable[Card]) -> str:
-    """Markdown rows, best first, of several models and of the baselines they share."""
-    rows = {name: row for card in cards for name, row in card.scores.items()}
-    lines = [
-        "| forecaster | pinball loss, bp | beside the random walk | 80 % band | 90 % band | 98 % band | MAE, bp |",
-        "|---|---|---|---|---|---|---|",
+def summary(assessed: list[Assessed]) -> Scores:
+    """
+    Scores of each forecaster over all series.
+
+    Returns:
+        By forecaster: `pinball_bp`, the loss of the log return, mean over levels, days and series, in basis points, and
+        `crps_bp`; `vs_garch_percent` and `vs_random_walk_percent`, the geometric mean over series of the loss relative
+        to theirs; `t_vs_garch`, Newey and West's t of the daily difference, mean over series, relative to GARCH's loss;
+        `better_percent`, of series with a smaller loss than GARCH's; `worst_percent`, the series furthest above it;
+        `coverage_80`, `_90` and `_98`, per cent of closes inside the band; `hits_01` to `hits_99`, per cent at or under
+        the quantile; `mae_vs_last_close_percent`, the median's beside the last close's; `direction_percent` and
+        `up_percent`, of the days with a move, on how many the median foresaw it and on how many it went up; `forecasts`
+        and `series`, their number.
+    """
+    return {name: _summed(name, assessed) for name in assessed[0].by} if assessed else {}
+
+
+def by_series(assessed: list[Assessed]) -> list[dict[str, Any]]:
+    """One series a row: its id, its days, and each forecaster's mean loss in basis points."""
+    return [
+        {
+            "id": each.name,
+            "first": str(each.days[0]),
+            "last": str(each.days[-1]),
+            "forecasts": len(each.days),
+            "pinball_bp": {name: round(BASIS_POINTS * float(row.losses.mean()), 4) for name, row in each.by.items()},
+        }
+        for each in assessed
     ]
-    for name, row in sorted(rows.items(), key=lambda item: item[1]["pinball_bp"]):
-        covered = " | ".join(f"{row[f'coverage_{band}']:.1f} %" for band in BANDS)
-        versus = f"{row['pinball_vs_random_walk_percent']:+.2f} %"
-        lines.append(f"| {name} | {row['pinball_bp']:.2f} | {versus} | {covered} | {row['mae_bp']:.2f} |")
-    return "\n".join(lines)
 
 
-def _measured(quantiles: Doubles, realised: Doubles) -> dict[str, float]:
-    """Scores of one series; ``(N, Q)`` and ``(N,)``."""
-    column = {level: place for place, level in enumerate(LEVELS)}
-    measured = {"pinball_bp": _BASIS_POINTS * float(pinball_loss(quantiles, realised).mean())}
-    for band, (low, high) in BANDS.items():
-        inside = (realised >= quantiles[:, column[low]]) & (realised <= quantiles[:, column[high]])
-        measured[f"coverage_{band}"] = 100 * float(inside.mean())
-    measured["mae_bp"] = _BASIS_POINTS * float(np.abs(realised - quantiles[:, column[0.5]]).mean())
-    return measured | {"forecasts": len(realised)}
+def _summed(name: str, assessed: list[Assessed]) -> dict[str, float]:
+    rows = [each.by[name] for each in assessed]
+    weights = [len(each.days) for each in assessed]
+    ratios = _ratios(name, GARCH, assessed)
+
+    def mean(values: list[float]) -> float:
+        return float(np.average(values, weights=weights))
+
+    scores = {
+        "pinball_bp": BASIS_POINTS * mean([float(row.losses.mean()) for row in rows]),
+        "crps_bp": BASIS_POINTS * mean([row.crps for row in rows]),
+        "vs_garch_percent": _geometric_percent(ratios),
+        "t_vs_garch": newey_west_t(_daily_differences(name, assessed)),
+        "better_percent": PER_CENT * float(np.mean(ratios < 1)),
+        "worst_percent": PER_CENT * float(ratios.max() - 1),
+        "vs_random_walk_percent": _geometric_percent(_ratios(name, RANDOM_WALK, assessed)),
+        **{f"coverage_{band}": PER_CENT * mean([row.inside[band] for row in rows]) for band in rows[0].inside},
+        **{
+            f"hits_{PER_CENT * level:02.0f}": PER_CENT * mean([float(row.hits[place]) for row in rows])
+            for place, level in enumerate(LEVELS)
+        },
+        "mae_vs_last_close_percent": PER_CENT * (mean([row.mae for row in rows]) / _last_close(rows, mean) - 1),
+        "direction_percent": PER_CENT * mean([row.direction for row in rows]),
+        "up_percent": PER_CENT * mean([row.up for row in rows]),
+    }
+    return {key: round(value, 4) for key, value in scores.items()} | {"forecasts": sum(weights), "series": len(rows)}
 
 
-def _overall(series: list[dict[str, float]], reference: list[float]) -> dict[str, float]:
-    weights = [each["forecasts"] for each in series]
-    means = {key: float(np.average([each[key] for each in series], weights=weights)) for key in series[0]}
-    losses, floor = np.array([each["pinball_bp"] for each in series]), 1e-9  # a series may not have moved in the span
-    ratios = np.maximum(losses, floor) / np.maximum(reference, floor)
-    versus = 100 * float(np.exp(np.log(ratios).mean()) - 1)
-    rounded = {key: round(value, 4) for key, value in (means | {"pinball_vs_random_walk_percent": versus}).items()}
-    return rounded | {"forecasts": int(sum(weights))}
+def _last_close(rows: list[Measured], mean: Callable[[list[float]], float]) -> float:
+    return max(_FLOOR, mean([row.mae_last_close for row in rows]))
+
+
+def _ratios(name: str, reference: str, assessed: list[Assessed]) -> Doubles:
+    """Mean loss of each series beside the reference's. Shape ``(series,)``."""
+    losses = np.array([[each.by[which].losses.mean() for which in (name, reference)] for each in assessed])
+    own, others = np.maximum(losses, _FLOOR).T
+    return np.asarray(own / others)
+
+
+def _geometric_percent(ratios: Doubles) -> float:
+    return PER_CENT * float(np.exp(np.log(ratios).mean()) - 1)
+
+
+def _daily_differences(name: str, assessed: list[Assessed]) -> Doubles:
+    """A forecaster's loss less GARCH's, relative to the series' mean of GARCH's, mean over the series of each day."""
+    days = np.concatenate([each.days for each in assessed])
+    relative = []
+    for each in assessed:
+        own, garch = each.by[name].losses, each.by[GARCH].losses
+        relative.append((own - garch) / max(_FLOOR, float(garch.mean())))
+    _, place = np.unique(days, return_inverse=True)
+    sums = np.bincount(place, np.concatenate(relative))
+    return np.asarray(sums / np.bincount(place))

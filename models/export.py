@@ -9,11 +9,14 @@ from collections import Counter
 import numpy as np
 import onnx
 import torch
+from onnx import ModelProto
 
+from models import walk as walk_of
 from models.bundle import Golden, Tensor
 from models.errors import BundleError
 from models.execution import open_session
-from models.networks import LEVELS, Forecasting
+from models.measures import LEVELS
+from models.networks import Forecasting, Walk
 from models.ragged import Floats, Ints, Ragged
 
 OPSET = 17
@@ -41,43 +44,64 @@ def to_onnx(network: Forecasting) -> bytes:
     """
     closes = torch.ones(2, LONGEST_DAYS // 20)
     lengths = torch.tensor([closes.shape[1], network.min_days])
-    names = [tensor.name for tensor in (*INPUTS, *OUTPUTS)]
-    file = io.BytesIO()
+    axes = {"closes": {0: "batch", 1: "time"}, "lengths": {0: "batch"}, "quantiles": {0: "batch"}}
+    model = _exported(network, (closes, lengths), axes)
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = len(LEVELS)  # the exporter loses it at times
+    _drop_initial_states(model.graph)
+    _check_operators(model.graph, network)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def to_walk(network: Forecasting) -> bytes:
+    """The graph of `models.networks.Walk`; the same bytes for the same weights, errors as for `to_onnx`."""
+    closes = torch.ones(2, LONGEST_DAYS // 20)
+    axes = {"closes": {0: "batch", 1: "time"}, "quantiles": {0: "batch", 1: "days"}}
+    if network.window_days is None:
+        state = torch.zeros(2, network.state_size)
+        axes = {"closes": axes["closes"], "state": {0: "batch"}, "quantiles": axes["quantiles"], "after": {0: "batch"}}
+        model = _exported(Walk(network), (closes, state), axes)
+    else:
+        model = _exported(Walk(network), (closes,), axes)
+    _check_operators(model.graph, network)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _exported(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], axes: dict[str, dict[int, str]]) -> ModelProto:
+    file, names = io.BytesIO(), list(axes)
     with warnings.catch_warnings():
         # The tracing exporter is deprecated and warns of a fixed batch; the parity check below proves that neither
         # matters here. The other one fixes the time axis at times, and takes a minute.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network.eval(),
-            (closes, lengths),
+            module.eval(),
+            inputs,
             file,  # type: ignore[arg-type]  # the tracing exporter takes any file
             dynamo=False,
             opset_version=OPSET,
-            input_names=names[:2],
-            output_names=names[2:],
-            dynamic_axes={"closes": {0: "batch", 1: "time"}, "lengths": {0: "batch"}, "quantiles": {0: "batch"}},
+            input_names=names[: len(inputs)],
+            output_names=names[len(inputs) :],
+            dynamic_axes=axes,
         )
-    model = onnx.load_from_string(file.getvalue())
-    _drop_initial_states(model.graph)
-    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = len(LEVELS)  # the exporter loses it at times
-    _check_operators(model.graph, network)
-    return bytes(model.SerializeToString(deterministic=True))
+    return onnx.load_from_string(file.getvalue())
 
 
-def check_parity(model: bytes, network: Forecasting) -> float:
+def check_parity(model: bytes, walk: bytes, network: Forecasting) -> float:
     """
-    The greatest relative difference between a graph and PyTorch, over ragged batches of random shape.
+    The greatest relative difference between the graphs and PyTorch, over ragged batches of random shape.
 
     Raises:
         BundleError: It is more than `PARITY`.
     """
-    session, rng, worst = open_session(model, device="cpu"), np.random.default_rng(0), 0.0
+    session, every_day = open_session(model, device="cpu"), walk_of.Walk(walk, network.min_days)
+    rng, worst = np.random.default_rng(0), 0.0
     for longest in np.geomspace(network.min_days, LONGEST_DAYS, _ROUNDS).astype(int).tolist():
         count = int(rng.integers(1, _ROWS))
-        rows = [walk(rng, int(days)) for days in rng.integers(network.min_days, longest + 1, count)]
+        rows = [walk_of_prices(rng, int(days)) for days in rng.integers(network.min_days, longest + 1, count)]
         closes, lengths = Ragged.of(rows).padded(np.arange(count))
+        wanted = torch_quantiles(network, closes, lengths)
         answered = session.run(["quantiles"], {"closes": closes, "lengths": lengths})[0]
-        worst = max(worst, float(np.max(np.abs(answered / torch_quantiles(network, closes, lengths) - 1))))
+        walked = [every_day.ratios(row[None])[0, -1] * row[-1] for row in rows]
+        worst = max(worst, *(float(np.max(np.abs(each / wanted - 1))) for each in (answered, np.stack(walked))))
     if not worst <= PARITY:
         raise BundleError(path="to be", reason=f"graph and PyTorch differ by {worst:.2g} relatively, over {PARITY:g}")
     return worst
@@ -86,8 +110,8 @@ def check_parity(model: bytes, network: Forecasting) -> float:
 def golden_samples(network: Forecasting) -> Golden:
     """Rows from the fewest closes to a thousand, one that never moves and one that halves, with PyTorch's answers."""
     rng = np.random.default_rng(1)
-    rows = [walk(rng, days) for days in (network.min_days, 60, 250, 1000)]
-    still, halved = np.full(90, 12.5), walk(rng, 90)
+    rows = [walk_of_prices(rng, days) for days in (network.min_days, 60, 250, 1000)]
+    still, halved = np.full(90, 12.5), walk_of_prices(rng, 90)
     halved[45:] /= 2
     rounded = [np.round(row, 3) for row in (*rows, still, halved)]
     batches = [Ragged.of([row]).padded(np.array([0])) for row in rounded]
@@ -95,7 +119,7 @@ def golden_samples(network: Forecasting) -> Golden:
     return Golden([row.tolist() for row in rounded], quantiles)
 
 
-def walk(rng: np.random.Generator, days: int) -> Floats:
+def walk_of_prices(rng: np.random.Generator, days: int) -> Floats:
     """A random walk around 100, with fat tails, of a volatility between 0.3 and 6 % a day."""
     moves = rng.standard_t(4, days) * rng.uniform(0.003, 0.06)
     return (100 * np.exp(np.cumsum(np.clip(moves, -0.5, 0.5)) / (1 + days / 250))).astype(np.float32)

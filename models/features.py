@@ -9,6 +9,8 @@ computes those by one routine in the middle of a buffer and by another at its en
 depend on where in its batch the row stands.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +37,25 @@ _SHIFTS = (0.0, -0.6, *[0.0] * 7, -3.0, 0.0, 0.0, 0.0)
 """What brings each feature to about -1 to 1."""
 
 
+PAST = 3 + 2 * len(_AVERAGES)
+"""Numbers in a `Past`."""
+
+
+class Past(NamedTuple):
+    """
+    All that the features of later days need of the days before them; zeros where there were none.
+
+    Attributes:
+        usual: Size of a usual day, as of the last day. Shape ``(1, B, 1)``.
+        moves: The last return, up and down apart. Shape ``(1, B, 2)``.
+        sums: Of the averages. Shape ``(1, B, 26)``.
+    """
+
+    usual: Tensor
+    moves: Tensor
+    sums: Tensor
+
+
 class Averages(nn.Module):
     """
     Exponentially weighted means of non-negative inputs, from the first day on.
@@ -55,17 +76,21 @@ class Averages(nn.Module):
         self.sums.weight_ih_l0 = nn.Parameter(taken, requires_grad=False)
         self.sums.weight_hh_l0 = nn.Parameter(kept, requires_grad=False)
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, inputs: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """
-        Means up to each day, shape ``(T, B, 13)``, and the number of days so far, shape ``(T, B, 1)``.
+        Means up to each day, the number of days so far, and the sums as of the last day.
 
         Args:
             inputs: Not negative. Shape ``(T, B, 7)``.
+            before: Sums as of the day before the first, if there were days. Shape ``(1, B, 26)``.
+
+        Returns:
+            Shapes ``(T, B, 13)``, ``(T, B, 1)`` and ``(1, B, 26)``.
         """
-        sums, _ = self.sums(inputs)
+        sums, last = self.sums(inputs, before)
         weighted, weights = torch.split(sums, len(_AVERAGES), 2)
         forever = len(_VOLATILITY_DECAYS) - 1
-        return weighted / weights, weights[:, :, forever : forever + 1]
+        return weighted / weights, weights[:, :, forever : forever + 1], last
 
 
 class Front(nn.Module):
@@ -82,23 +107,28 @@ class Front(nn.Module):
         self.register_buffer("shifts", torch.tensor(_SHIFTS), persistent=False)
         self.register_buffer("signs", torch.tensor([1.0, -1.0]), persistent=False)
 
-    def forward(self, closes: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, closes: Tensor, past: Past | None = None) -> tuple[Tensor, Tensor, Past]:
         """
         Features of each day but the first, from the closes up to that day.
 
         Args:
             closes: In quote currency, positive, oldest first. Shape ``(B, T)``.
+            past: Of the days up to the first of the closes, where there were some.
 
         Returns:
-            Features within -4 and 4, shape ``(T - 1, B, F)``, and volatility, a return a day, shape ``(T - 1, B, 1)``.
+            Features within -4 and 4, shape ``(T - 1, B, F)``, volatility, a return a day, shape ``(T - 1, B, 1)``, and
+            the past of the days that may follow.
         """
         x = symmetric_returns(closes.t()).unsqueeze(2)
-        means, days = self.averages(self._inputs(x))
+        moves = (x * self.signs).clamp(min=0)
+        inputs = self._inputs(x, moves, moves[:1] * 0 if past is None else past.moves)
+        means, days, sums = self.averages(inputs, None if past is None else past.sums)
         volatilities, ups, downs, size, after_up, after_down, still = torch.split(means, [5, 2, 2, 1, 1, 1, 1], 2)
         volatilities = volatilities.sqrt()
         usual = torch.maximum(volatilities[:, :, 1:2], 0.1 * volatilities[:, :, 4:5]).clamp(min=SMALLEST_VOLATILITY)
         # The day's own move is no part of the scale that it is measured by, but for the first, which has no other.
-        z = (x / torch.cat([usual[:1], usual[:-1]])).clamp(-_CLIP_Z, _CLIP_Z)
+        first = usual[:1] if past is None else torch.where(past.usual > 0, past.usual, usual[:1])
+        z = (x / torch.cat([first, usual[:-1]])).clamp(-_CLIP_Z, _CLIP_Z)
         bent = z / (1 + z.abs()).sqrt()
         slow = volatilities[:, :, 3:4].clamp(min=SMALLEST_VOLATILITY)
         features = [
@@ -111,14 +141,14 @@ class Front(nn.Module):
             still,
             (days - 60) / (days + 60),
         ]
-        return (torch.cat(features, 2) * self.scales + self.shifts).clamp(-_CLIP, _CLIP), usual
+        scaled = (torch.cat(features, 2) * self.scales + self.shifts).clamp(-_CLIP, _CLIP)
+        return scaled, usual, Past(usual[-1:], moves[-1:], sums)
 
-    def _inputs(self, x: Tensor) -> Tensor:
-        """What is averaged, from returns of shape ``(T, B, 1)``."""
-        up_and_down = (x * self.signs).clamp(min=0)
-        before = torch.cat([up_and_down[:1] * 0, up_and_down[:-1]])
+    def _inputs(self, x: Tensor, moves: Tensor, first: Tensor) -> Tensor:
+        """What is averaged, from returns, the same up and down apart, and the move before the first one."""
+        before = torch.cat([first, moves[:-1]])
         still = (x == 0).to(x.dtype)
-        return torch.cat([x * x, up_and_down, before * x.abs(), still, 1 - still], 2)
+        return torch.cat([x * x, moves, before * x.abs(), still, 1 - still], 2)
 
 
 def symmetric_returns(closes: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
 """
-Fitting a network: windows of the training days, pinball loss, early stopping on the validation days. Needs torch.
+Fitting a network: windows of closes, pinball loss, early stopping on the validation days. Needs torch.
 
-A window starts like a request does, with nothing before it, and each of its days but the first twenty is forecast.
+A window starts like a request does, with nothing before it, and each of its days but the first twenty is forecast. It
+is of a simulated path, a portfolio or a series, as `models.windows` draws them.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,15 @@ from models.bundle import Network
 from models.errors import DataError
 from models.evaluate import Span
 from models.features import symmetric_returns
-from models.networks import LEVELS, WINDOW_DAYS, Forecasting, build
+from models.measures import LEVELS
+from models.networks import WINDOW_DAYS, Forecasting, build
 from models.panel import Panel
+from models.ragged import Doubles
+from models.simulate import paths
+from models.windows import PATH_DAYS, SMALLEST_MOVE, Windows
 
-SMALLEST_MOVE = 1e-4
-"""Floor of a series' mean absolute return, by which its loss is divided: each series counts alike."""
+VALIDATION_PATHS, PATH_SCORED_DAYS = 64, 500
+"""Simulated paths that stop training, beside the validation days, and the last days of each that are scored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,9 @@ class FitConfig:
         learning_rate: Peak of the one-cycle schedule.
         weight_decay: Of AdamW.
         clip: Greatest norm of the gradient.
+        simulated: Share of windows that are simulated paths.
+        paths: How many of those there are to draw from.
+        portfolios: Share of the other windows that are portfolios of several series.
         averaging: Decay a step of the mean of weights, which is what is validated and kept.
         validate_every: Steps between validations.
         patience: Validations without a better one before training stops.
@@ -54,13 +62,16 @@ class FitConfig:
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
     clip: float = 1.0
+    simulated: float = 0.65
+    paths: int = 4096
+    portfolios: float = 0.2
     averaging: float = 0.98
     validate_every: int = 25
     patience: int = 8
     threads: int = 1
 
     @classmethod
-    def of(cls, network: Network, **changes: int) -> "FitConfig":
+    def of(cls, network: Network, **changes: Any) -> "FitConfig":
         """
         The defaults of a network, but for the changes given.
 
@@ -113,14 +124,20 @@ class Fitted:
 
 class Validation:
     """
-    The loss on the validation days, each forecast from its whole history.
+    The loss on the validation days, each forecast from its whole history, and on paths that nothing was trained on.
 
     Series are right-padded to one length, which a causal network cannot see; padding is not scored.
     """
 
-    def __init__(self, network: Forecasting, prices: Panel, span: Span) -> None:
+    def __init__(self, network: Forecasting, prices: Panel, span: Span, simulated: Iterable[Doubles] = ()) -> None:
         """
         Read the features once; they do not change.
+
+        Args:
+            network: What will be validated.
+            prices: Each series with days in the span counts as one.
+            span: The validation days.
+            simulated: Each path counts as one series; its last days are scored.
 
         Raises:
             DataError: No series has a day in the span.
@@ -133,6 +150,9 @@ class Validation:
             if first < stop and first - start >= network.min_days:
                 rows.append(closes[start:stop])
                 scored.append(range(first - start, stop - start))
+        for path in simulated:
+            rows.append(path[-(PATH_SCORED_DAYS + (network.window_days or len(path))) :])
+            scored.append(range(len(rows[-1]) - PATH_SCORED_DAYS, len(rows[-1])))
         if not rows:
             raise DataError(f"no series has closes both before {span[0]} and between there and {span[1]}")
         padded = _padded(rows)
@@ -166,16 +186,18 @@ def fit(config: FitConfig, prices: Panel, span: Span, report: Callable[[Progress
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True)
-    network = build(config.network)
+    network = build(config.network, config.window_days)
+    simulated = paths(np.random.default_rng([config.seed, 1]), VALIDATION_PATHS, PATH_DAYS) if config.simulated else ()
     windows = Windows(prices, span[0], config)
-    validation = Validation(network, prices, span)
+    validation = Validation(network, prices, span, simulated)
     average = copy.deepcopy(network)
     fitted = Fitted(average)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=config.weight_decay, lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.steps)
     score = None
     for step in range(1, config.steps + 1):
-        loss = window_loss(network, *windows.draw(), config.burn_in_days)
+        closes, sizes = (torch.from_numpy(each) for each in windows.draw())
+        loss = window_loss(network, closes, sizes, config.burn_in_days)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), config.clip)
@@ -189,36 +211,6 @@ def fit(config: FitConfig, prices: Panel, span: Span, report: Callable[[Progress
         if fitted.stale >= config.patience:
             break
     return fitted
-
-
-class Windows:
-    """Random windows of the days before a date, each series as likely as it has windows."""
-
-    def __init__(self, prices: Panel, train_end: np.datetime64, config: FitConfig) -> None:
-        """
-        Find them.
-
-        Raises:
-            DataError: There is not one.
-        """
-        self._batch, self._days = config.batch, config.window_days + 1
-        self._closes = prices.closes.values
-        starts, sizes = [], []
-        for row, closes in enumerate(prices.closes):
-            days = int(np.searchsorted(prices.dates_of(row), train_end))
-            starts.append(np.arange(days - self._days + 1) + prices.closes.offsets[row])
-            moves = np.abs(np.diff(np.log(closes[:days])))
-            sizes.append(np.full(len(starts[-1]), max(SMALLEST_MOVE, moves.mean() if days > 1 else 0)))
-        self._starts, self._sizes = np.concatenate(starts), np.concatenate(sizes)
-        self._rng = np.random.default_rng(config.seed)
-        if len(self._starts) == 0:
-            raise DataError(f"no series has {self._days} closes before {train_end}; training needs windows that long")
-
-    def draw(self) -> tuple[Tensor, Tensor]:
-        """Closes of a batch of windows, shape ``(B, T)``, and the mean absolute return of their series, ``(B,)``."""
-        drawn = self._rng.integers(len(self._starts), size=self._batch)
-        closes = self._closes[self._starts[drawn, None] + np.arange(self._days)]
-        return torch.from_numpy(closes.astype(np.float32)), torch.from_numpy(self._sizes[drawn].astype(np.float32))
 
 
 def window_loss(network: Forecasting, closes: Tensor, sizes: Tensor, burn_in_days: int) -> Tensor:
@@ -241,7 +233,7 @@ def window_loss(network: Forecasting, closes: Tensor, sizes: Tensor, burn_in_day
 
 
 def _pinball(quantiles: Tensor, realised: Tensor) -> Tensor:
-    """`models.evaluate.pinball_loss`, mean over levels, for gradients; ``(N, B, Q)`` and ``(N, B)`` to ``(N, B)``."""
+    """`models.measures.pinball_loss`, mean over levels, for gradients; ``(N, B, Q)`` and ``(N, B)`` to ``(N, B)``."""
     levels = torch.tensor(LEVELS)
     error = realised.unsqueeze(2) - quantiles
     return torch.maximum(levels * error, (levels - 1) * error).mean(2)

@@ -1,11 +1,12 @@
 """The models of a store as a table for people, read from their cards alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from models.bundle import Card, read_card, versions
+from models.bundle import Card, names, read_card, versions
 from models.errors import BundleError
 
-HEADER = ("model", "version", "network", "parameters", "least closes", "pinball loss, bp", "beside a random walk")
+HEADER = ("model", "version", "network", "parameters", "least closes", "pinball loss, bp", "beside GARCH-t")
 
 
 def listing(store: Path) -> str:
@@ -15,25 +16,30 @@ def listing(store: Path) -> str:
     Args:
         store: The folder of the models.
     """
-    names = sorted(folder.name for folder in store.iterdir() if versions(folder)) if store.is_dir() else []
-    if not names:
+    known = names(store)
+    if not known:
         return f"there are no models in {store}; train one with `nextday train`"
     rows: list[tuple[str, ...]] = [HEADER]
     refused = []
-    for name in names:
+    for name in known:
         for version in versions(store / name):
             try:
                 rows.append(_row(read_card(store / name / str(version))))
             except BundleError as error:
                 refused.append(str(error))
+    return "\n".join([*aligned(rows), *refused])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, each column as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, *refused])
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _row(card: Card) -> tuple[str, ...]:
-    own = card.scores.get(card.name) or card.scores.get(card.network) or {}
-    loss, versus = own.get("pinball_bp"), own.get("pinball_vs_random_walk_percent")
+    scores = next(iter(card.scores.values()), {})
+    own = scores.get(card.name, {})
+    loss, versus = own.get("pinball_bp"), own.get("vs_garch_percent")
     return (
         card.name,
         str(card.version),

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from models.bundle import Network
-from models.features import FEATURES, Front
+from models.features import FEATURES, PAST, Front, Past
 
-LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
-HIDDEN = 32
+HIDDEN = 48
 WINDOW_DAYS = 60
 """Closes that the MLP reads."""
+
+_BLOCK_CLOSES = 2**17
+"""Closes of windows that an MLP reads at a time: what its features need in between stays in the processor's cache."""
 
 _STEPS_BETWEEN_LEVELS = (0.563, 0.580, 0.418, 1.046)
 """
@@ -67,6 +69,12 @@ class Recurrent(nn.Module):
         self.front = Front()
         self.layer = nn.LSTM(FEATURES, HIDDEN) if network == "lstm" else nn.RNN(FEATURES, HIDDEN)
         self.head = Head(HIDDEN + FEATURES)
+        self._state = [1, 2, PAST - 3, *[HIDDEN] * (2 if network == "lstm" else 1)]
+
+    @property
+    def state_size(self) -> int:
+        """S, the numbers that hold the past of a series."""
+        return sum(self._state)
 
     def forward(self, closes: Tensor, lengths: Tensor) -> Tensor:
         """
@@ -81,7 +89,7 @@ class Recurrent(nn.Module):
         """
         last = closes.gather(1, (lengths - 1).unsqueeze(1))
         real = torch.arange(closes.shape[1]) < lengths.unsqueeze(1)
-        features, usual = self.front(torch.where(real, closes, last))
+        features, usual, _ = self.front(torch.where(real, closes, last))
         states, _ = self.layer(features)
         # The step of each row's last real day, out of steps laid end to end, time first.
         places = (lengths - 2) * closes.shape[0] + torch.arange(closes.shape[0])
@@ -91,12 +99,33 @@ class Recurrent(nn.Module):
 
     def seen(self, closes: Tensor) -> tuple[Tensor, Tensor]:
         """What is read from closes, ``(B, T)``, for each day but the first: ``(T - 1, B, F)`` and ``(T - 1, B, 1)``."""
-        features, usual = self.front(closes)
+        features, usual, _ = self.front(closes)
         return features, usual
 
     def quantiles(self, features: Tensor, usual: Tensor) -> Tensor:
         """Quantiles of the symmetric return that follows each day seen. Shape ``(T - 1, B, Q)``."""
         states, _ = self.layer(features)
+        return self._returns(states, features, usual)
+
+    def resumed(self, closes: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Go on from where another run ended: a day's update costs the same however long the history is.
+
+        Args:
+            closes: The first of them was the last of the run before, if there was one. Shape ``(B, T)``.
+            state: As the run before returned it; zeros if there was none. Shape ``(B, S)``.
+
+        Returns:
+            Quantiles of the symmetric return that follows each day but the first, shape ``(T - 1, B, Q)``, and the
+            state after the last day, shape ``(B, S)``.
+        """
+        usual, moves, sums, *layers = torch.split(state.unsqueeze(0), self._state, 2)
+        features, usual, past = self.front(closes, Past(usual, moves, sums))
+        states, after = self.layer(features, layers[0] if len(layers) == 1 else tuple(layers))
+        after = after if isinstance(after, tuple) else (after,)
+        return self._returns(states, features, usual), torch.cat([*past, *after], 2).squeeze(0)
+
+    def _returns(self, states: Tensor, features: Tensor, usual: Tensor) -> Tensor:
         steps = torch.cat([states, features], 2)
         flat: Tensor = self.head(steps.flatten(0, 1))
         return usual * flat.reshape(*steps.shape[:2], -1)
@@ -109,28 +138,43 @@ class WindowMLP(nn.Module):
     Its inputs are the bent returns of each day of the window and all features of the last one.
     """
 
-    min_days = WINDOW_DAYS
-    window_days = WINDOW_DAYS
+    def __init__(self, window_days: int = WINDOW_DAYS) -> None:
+        """
+        Fresh weights for a window; another window is another network.
 
-    def __init__(self) -> None:
+        Args:
+            window_days: Closes that it reads, at least 2.
+        """
         super().__init__()
+        self.min_days = self.window_days = window_days
         self.front = Front()
-        inputs = WINDOW_DAYS - 1 + FEATURES
+        inputs = window_days - 1 + FEATURES
         self.layers = nn.Sequential(nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU())
         self.head = Head(HIDDEN + FEATURES)
 
     def forward(self, closes: Tensor, lengths: Tensor) -> Tensor:
-        """As `Recurrent.forward`, for rows of at least `WINDOW_DAYS` days."""
-        places = (lengths - WINDOW_DAYS).unsqueeze(1) + torch.arange(WINDOW_DAYS)
+        """As `Recurrent.forward`, for rows of at least `window_days` days."""
+        places = (lengths - self.window_days).unsqueeze(1) + torch.arange(self.window_days)
         window = closes.gather(1, places)
-        return next_closes(window[:, -1:], self.quantiles(*self.seen(window))[0])
+        inputs, usual = self._read(window)
+        return next_closes(window[:, -1:], self.quantiles(inputs.unsqueeze(0), usual.unsqueeze(0))[0])
 
     def seen(self, closes: Tensor) -> tuple[Tensor, Tensor]:
         """What is read from each full window of closes, ``(B, T)``: ``(N, B, F)`` and ``(N, B, 1)``, N full windows."""
-        windows = closes.t().unfold(0, WINDOW_DAYS, 1)
-        features, usual = self.front(windows.flatten(0, 1))
-        inputs = torch.cat([features[:, :, 0].t(), features[-1]], 1)
-        return inputs.reshape(*windows.shape[:2], -1), usual[-1].reshape(*windows.shape[:2], 1)
+        days = self.window_days
+        places = torch.arange(closes.shape[1] - days + 1).unsqueeze(1) + torch.arange(days)
+        windows = closes.index_select(1, places.flatten()).reshape(closes.shape[0], -1, days).transpose(0, 1)
+        inputs, usual = self._read(windows.flatten(0, 1))
+        return inputs.reshape(*windows.shape[:2], -1), usual.reshape(*windows.shape[:2], 1)
+
+    def _read(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """What is read from windows, ``(M, window_days)``: ``(M, F)`` and ``(M, 1)``."""
+        most = max(1, _BLOCK_CLOSES // self.window_days)
+        if windows.shape[0] > most:
+            parts = [self._read(block) for block in torch.split(windows, most)]
+            return torch.cat([inputs for inputs, _ in parts]), torch.cat([usual for _, usual in parts])
+        features, usual, _ = self.front(windows)
+        return torch.cat([features[:, :, 0].t(), features[-1]], 1), usual[-1]
 
     def quantiles(self, inputs: Tensor, usual: Tensor) -> Tensor:
         """Quantiles of the symmetric return that follows each window seen. Shape ``(N, B, Q)``."""
@@ -143,15 +187,44 @@ class WindowMLP(nn.Module):
 Forecasting = Recurrent | WindowMLP
 
 
-def build(network: Network) -> Forecasting:
-    """A network of that kind with fresh weights, from torch's global generator."""
-    return WindowMLP() if network == "mlp" else Recurrent(network)
+class Walk(nn.Module):
+    """A network that forecasts every day of a history at once, from the closes up to that day."""
+
+    def __init__(self, network: Forecasting) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, closes: Tensor, state: Tensor | None = None) -> tuple[Tensor, ...]:
+        """
+        Quantiles of the close after each day that can be forecast, the last ``N`` of the history.
+
+        Args:
+            closes: In quote currency, oldest first, all of them real. Shape ``(B, T)``.
+            state: As for `Recurrent.resumed`; None for an MLP, which has none. Shape ``(B, S)``.
+
+        Returns:
+            As multiples of the day's own close, shape ``(B, N, Q)``, and the state after the last day, if there is one.
+        """
+        if isinstance(self.network, WindowMLP) or state is None:
+            return (_ratios(self.network.quantiles(*self.network.seen(closes))),)
+        returns, after = self.network.resumed(closes, state)
+        return _ratios(returns), after
+
+
+def build(network: Network, window_days: int = WINDOW_DAYS) -> Forecasting:
+    """A network of that kind with fresh weights, from torch's global generator; a window is an MLP's alone."""
+    return WindowMLP(window_days) if network == "mlp" else Recurrent(network)
 
 
 def next_closes(last: Tensor, returns: Tensor) -> Tensor:
     """Closes that follow the last ones, ``(B, 1)``, by symmetric returns, ``(B, Q)``: ``c (2 + x) / (2 - x)``."""
     bounded = returns.clamp(-_LARGEST_RETURN, _LARGEST_RETURN)
     return last * ((2 + bounded) / (2 - bounded))
+
+
+def _ratios(returns: Tensor) -> Tensor:
+    """Next closes as multiples of the last ones, batch first: ``(N, B, Q)`` to ``(B, N, Q)``."""
+    return next_closes(torch.ones_like(returns[:, :, :1]), returns).transpose(0, 1)
 
 
 def _positive(raw: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from models.bundle import Card, read_card, versions
 from models.errors import ModelError, UnknownModel
 from models.execution import Device
 from models.forecaster import Forecaster
+from models.walk import Walk
 
 DEFAULT_MODEL = "lstm"
 
@@ -25,6 +26,7 @@ class Repository:
         self.root = root
         self._device, self._device_id, self._threads = device, device_id, threads
         self._ready: dict[tuple[str, int | None], Forecaster] = {}
+        self._walks: dict[tuple[str, int], Walk] = {}
         self._loading = threading.Lock()
 
     def names(self) -> list[str]:
@@ -67,6 +69,24 @@ class Repository:
                 self._ready[name, number] = self._load(name, number)
             # What "the newest" means is settled on first use, so that no answer changes under a running process.
             return self._ready.setdefault((name, version), self._ready[name, number])
+
+    def walk(self, name: str, version: int) -> Walk:
+        """
+        The every-day graph of a model that is ready, opened on first use, on the same device; errors as for `get`.
+
+        Args:
+            name: Of the model.
+            version: That `get` gave.
+        """
+        key = (name, version)
+        if key not in self._walks:
+            with self._loading:
+                if key not in self._walks:
+                    path = self.root / name / str(version)
+                    self._walks[key] = Walk.open(
+                        path, device=self._device, device_id=self._device_id, threads=self._threads
+                    )
+        return self._walks[key]
 
     def load_newest(self) -> dict[str, str]:
         """

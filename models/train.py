@@ -1,7 +1,7 @@
 """
 Train a network and put it into the store: prices, fit, scores, export, bundle. Needs torch.
 
-    nextday train --network lstm --seed 1
+    nextday train --network lstm
     python -m models.train --data closes.csv --name mine
 """
 
@@ -25,8 +25,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from models import data, export, fit
 from models.bundle import Card, Network, next_version, write_bundle
 from models.errors import NextdayError
-from models.evaluate import Span, check_span, scores
-from models.networks import HIDDEN, LEVELS, WINDOW_DAYS, Forecasting
+from models.evaluate import Span, assess, baseline_rules, check_span, every_day, summary
+from models.measures import LEVELS
+from models.networks import HIDDEN, WINDOW_DAYS, Forecasting
+from models.packaged import FREE, MARKETS, PACKAGED
+from models.walk import Walk
 
 STORE = Path(__file__).parent / "store"
 _INTERRUPTED = 130
@@ -48,18 +51,20 @@ class TrainConfig:
         tickers: Read from Yahoo beside them.
         split: Which days train, which validate, and which are looked at once.
         max_gap_days: Longest gap in a series, in calendar days; None allows any.
+        markets: Of `models.packaged.MARKETS`, for the scores on the card; none for the prices' own test days.
     """
 
     fit: fit.FitConfig
-    sources: tuple[str, ...] = (data.PACKAGED,)
+    sources: tuple[str, ...] = FREE
     tickers: tuple[str, ...] = ()
     split: data.Split = data.Split()
     max_gap_days: int | None = data.MAX_GAP_DAYS
+    markets: tuple[str, ...] = tuple(MARKETS)
 
 
 def make_bundle(config: TrainConfig, store: Path, name: str, report: Callable[[fit.Progress], None]) -> Path:
     """
-    Train, score on the test days, export, check and write the next version of a model.
+    Train, export, check, score on the test days and write the next version of a model.
 
     Args:
         config: The same one, prices and package versions give the same bytes.
@@ -79,22 +84,27 @@ def make_bundle(config: TrainConfig, store: Path, name: str, report: Callable[[f
     panel = data.joined([each.panel for each in prices])
     data.warn_of_splits(panel)
     validation: Span = (np.datetime64(config.split.train_end), np.datetime64(config.split.validation_end))
-    test: Span = (validation[1], panel.dates.max() + 1)
-    check_span(panel, test)  # before the work, not after it
+    tests = {name: data.market(name) for name in config.markets} or {"test": panel}
+    test: Span = (validation[1], max(each.dates.max() for each in tests.values()) + 1)
+    for each in tests.values():
+        check_span(each, test)  # before the work, not after it
     fitted = fit.fit(config.fit, panel, validation, report)
-    model = export.to_onnx(fitted.network)
-    parity = export.check_parity(model, fitted.network)
+    model, walk = export.to_onnx(fitted.network), export.to_walk(fitted.network)
+    parity = export.check_parity(model, walk, fitted.network)
+    every = every_day(Walk(walk, fitted.network.min_days).quantiles)
+    rules = {name: every} | baseline_rules(data.cache_folder())
     fit_facts = {"best_step": fitted.step, "validation_loss": fitted.validation, "parity": parity}
     card = Card(
         name=name,
         version=next_version(store, name),
         training=dataclasses.asdict(config.fit) | fit_facts,
         data=data.summary(prices, config.split),
-        scores=scores(name, fitted.network, panel, test),
+        scores={market: summary(assess(rules, each, test)) for market, each in tests.items()},
         sha256=sha256(model).hexdigest(),
+        walk_sha256=sha256(walk).hexdigest(),
         **_described(config.fit, fitted.network),
     )
-    return write_bundle(store, card, model)
+    return write_bundle(store, card, model, walk)
 
 
 def _described(config: fit.FitConfig, network: Forecasting) -> dict[str, Any]:
@@ -134,9 +144,10 @@ def _plain_name(_context: click.Context, _option: click.Parameter, name: str | N
     "--data",
     "sources",
     multiple=True,
-    metavar="sp500|FILE",
-    help="Prices: the packaged stocks, or a CSV or Parquet file of daily closes, long (id, date, close) or wide (date "
-    "and a column a ticker). May be given several times. Default: sp500, unless there is a --ticker.",
+    metavar="NAME|FILE",
+    help=f"Prices: packaged ones ({', '.join(PACKAGED)}), or a CSV or Parquet file of daily closes, long (id, date, "
+    f"close) or wide (date and a column a ticker). May be given several times. Default: {' and '.join(FREE)}, unless "
+    "there is a --ticker.",
 )
 @click.option("--ticker", "tickers", multiple=True, help="Prices from Yahoo, as AAPL. May be given several times.")
 @click.option(
@@ -156,6 +167,11 @@ def _plain_name(_context: click.Context, _option: click.Parameter, name: str | N
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights and windows.")
 @click.option("--steps", type=click.IntRange(1), help="Optimizer steps at most. Default: what the network needs.")
 @click.option("--window-days", type=click.IntRange(60), help="Closes in a training window. Default: 1024; 60 for mlp.")
+@click.option(
+    "--simulated",
+    type=click.FloatRange(0, 1),
+    help="Share of the training windows that are simulated paths. Default: 0.65.",
+)
 @click.option("--allow-gaps", is_flag=True, help=f"Take series with gaps of more than {data.MAX_GAP_DAYS} days.")
 @click.option(
     "--store",
@@ -173,7 +189,7 @@ def train(
     store: Path,
     name: str | None,
     allow_gaps: bool,
-    **changes: int | None,
+    **changes: Any,
 ) -> None:
     """Train a network on daily closes and put it into the store as the next version."""
     console = Console(stderr=True)
@@ -181,10 +197,11 @@ def train(
     try:
         config = TrainConfig(
             fit=fit.FitConfig.of(network, **{key: value for key, value in changes.items() if value is not None}),
-            sources=sources or (() if tickers else (data.PACKAGED,)),
+            sources=sources or (() if tickers else FREE),
             tickers=tickers,
             split=data.Split(train_end.date(), validation_end.date()),
             max_gap_days=None if allow_gaps else data.MAX_GAP_DAYS,
+            markets=() if sources or tickers else tuple(MARKETS),
         )
         with _progress(console, config.fit.steps) as report:
             path = make_bundle(config, store, name or network, report)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from models.data import PACKAGED, last_days, load
+from models.data import last_days, load
 from models.errors import DataError
 from service.settings import ServiceSettings
 
@@ -57,7 +57,7 @@ def base_url(settings: ServiceSettings) -> str:
 def _sample() -> tuple[str, dict[str, object]]:
     """A series to forecast, and what it is."""
     try:
-        stocks = load(PACKAGED).panel
+        stocks = load("sp500").panel
     except DataError:
         what = "the day after yesterday and today (real prices come with `pip install -e '.[data]'`)"
         return what, {"id": "example", "closes": [100.0, 101.5]}

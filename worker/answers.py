@@ -70,6 +70,24 @@ def forecast(series_id: str, as_of: str | None, last_close: float, quantiles: Fl
     }
 
 
+def days(ahead: Floats, levels: Levels) -> list[dict[str, Any]]:
+    """
+    The forecast of each day to come, the next one first.
+
+    Args:
+        ahead: Quantiles of the closes, in quote currency. Shape ``(H, Q)``.
+        levels: Which of them to answer.
+    """
+    return [
+        {
+            "day": day,
+            "median": quantiles[levels.median],
+            "quantiles": dict(zip(levels.keys, quantiles[levels.columns], strict=True)),
+        }
+        for day, quantiles in enumerate(ahead, 1)
+    ]
+
+
 def encode(answer: Any) -> bytes:
     """JSON in which a float32 has the shortest digits that read back to the same bits."""
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)

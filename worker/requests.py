@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from models.ahead import MAX_HORIZON
 from models.errors import InputError, SeriesFault
 from models.repository import DEFAULT_MODEL
 
@@ -51,12 +52,14 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         model: Name of the model.
         version: Its version; the newest if left out.
         levels: Quantile levels to answer; all of the model's if left out.
+        horizon: Days ahead; each day's quantiles are answered. Jobs forecast the next day alone.
         explain: Not offered yet.
     """
 
     model: str = DEFAULT_MODEL
     version: Annotated[int, msgspec.Meta(ge=1)] | None = None
     levels: Annotated[list[float], msgspec.Meta(min_length=1)] | None = None
+    horizon: Annotated[int, msgspec.Meta(ge=1, le=MAX_HORIZON)] = 1
     explain: bool = False
 
 

@@ -96,6 +96,9 @@ def read_upload(file: BinaryIO, media_type: str) -> tuple[Iterable[Entry], reque
         if len(document) > MAX_JSON_BYTES:
             raise TableError(f"a JSON document has at most {MAX_JSON_BYTES} bytes; send more as NDJSON or CSV")
         request, faults = requests.decode(document)
+        if request.horizon != 1:
+            wanted = "a job forecasts the next day; leave `horizon` out, or ask POST /v1/forecasts"
+            raise requests.InvalidRequest(faults=[requests.Fault("/horizon", wanted)])
         return _from_request(request, faults), request
     if media_type == NDJSON:
         return _from_ndjson(file), None

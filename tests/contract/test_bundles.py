@@ -11,10 +11,12 @@ import numpy as np
 import onnx
 import pytest
 
+from models.baselines import BASELINES, GARCH
 from models.bundle import Card, next_version, read_bundle, versions, write_bundle
 from models.errors import BundleError
 from models.execution import open_session
 from models.forecaster import Forecaster
+from models.packaged import MARKETS
 from models.ragged import Ragged
 from models.repository import Repository
 from models.settings import ModelSettings
@@ -98,9 +100,11 @@ def test_its_golden_samples_are_ragged_and_cover_the_shortest_and_a_long_row(pat
 def test_its_card_has_its_scores_beside_the_baselines_on_the_same_days(path: Path) -> None:
     card = read_bundle(path).card
 
-    assert set(card.scores) == {card.name, "random walk, 250 days of history", "EWMA .94, normal"}
-    assert len({scores["forecasts"] for scores in card.scores.values()}) == 1
-    assert card.scores["random walk, 250 days of history"]["pinball_vs_random_walk_percent"] == 0
+    assert set(card.scores) == set(MARKETS)
+    for scores in card.scores.values():
+        assert set(scores) == {card.name, *BASELINES}
+        assert len({row["forecasts"] for row in scores.values()}) == 1
+        assert scores[GARCH]["vs_garch_percent"] == 0
 
 
 def test_its_card_says_what_it_was_trained_on(path: Path) -> None:
@@ -226,9 +230,9 @@ def test_a_spoilt_model_is_told_and_the_others_serve(spoilt: Path) -> None:
 def test_a_bundle_is_never_changed_and_the_next_one_gets_the_next_number(tmp_path: Path) -> None:
     bundle = read_bundle(BUNDLES[0])
     card: Card = msgspec.structs.replace(bundle.card, version=next_version(tmp_path, "lstm"))
-    write_bundle(tmp_path, card, bundle.model)
+    write_bundle(tmp_path, card, bundle.model, b"walk")
 
     with pytest.raises(FileExistsError, match="never changed"):
-        write_bundle(tmp_path, card, bundle.model)
+        write_bundle(tmp_path, card, bundle.model, b"walk")
     assert next_version(tmp_path, "lstm") == 2
     assert [entry.name for entry in (tmp_path / "lstm").iterdir()] == ["1"]

@@ -32,22 +32,31 @@ def model(network: Forecasting) -> bytes:
     return export.to_onnx(network)
 
 
+@pytest.fixture(scope="module")
+def walk(network: Forecasting) -> bytes:
+    return export.to_walk(network)
+
+
 def test_the_graph_answers_as_pytorch_does_on_ragged_batches_of_random_shape(
-    network: Forecasting, model: bytes
+    network: Forecasting, model: bytes, walk: bytes
 ) -> None:
-    assert export.check_parity(model, network) <= export.PARITY
+    assert export.check_parity(model, walk, network) <= export.PARITY
 
 
-def test_the_same_weights_give_the_same_bytes(network: Forecasting, model: bytes) -> None:
+def test_the_same_weights_give_the_same_bytes(network: Forecasting, model: bytes, walk: bytes) -> None:
     assert export.to_onnx(network) == model
+    assert export.to_walk(network) == walk
 
 
-def test_other_weights_are_no_parity(network: Forecasting, model: bytes) -> None:
+@pytest.mark.parametrize("spoilt", ["model", "walk"])
+def test_other_weights_are_no_parity(spoilt: str, network: Forecasting, model: bytes, walk: bytes) -> None:
     other = fresh("lstm" if network.window_days is None else "mlp")
     torch.nn.init.normal_(other.head.linear.weight, std=0.1)
+    graphs = {"model": export.to_onnx(other), "walk": export.to_walk(other)}
+    graphs[spoilt] = {"model": model, "walk": walk}[spoilt]
 
     with pytest.raises(BundleError, match="graph and PyTorch differ by"):
-        export.check_parity(model, other)
+        export.check_parity(graphs["model"], graphs["walk"], other)
 
 
 def test_a_graph_with_another_recurrent_operator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,46 @@ def test_every_error_of_ours_that_reaches_the_edge_has_its_status() -> None:
     assert kinds - internal <= set(PROBLEMS)
 
 
+def test_a_horizon_answers_each_day_and_leaves_the_next_one_as_it_was(client: FlaskClient, models: Repository) -> None:
+    request = {
+        "series": [SERIES, {"id": "KO", "closes": [60 + day % 7 / 10 for day in range(90)]}],
+        "levels": [0.05, 0.95],
+    }
+    plain = read(client.post("/v1/forecasts", json=request), ForecastAnswer)
+
+    answer = read(client.post("/v1/forecasts", json={**request, "horizon": 5}), ForecastAnswer)
+
+    for each, one in zip(answer.forecasts, plain.forecasts, strict=True):
+        assert one.days is msgspec.UNSET
+        assert (each.quantiles, each.median) == (one.quantiles, one.median)
+        assert [day.day for day in each.days] == [1, 2, 3, 4, 5]
+        assert (each.days[0].quantiles, each.days[0].median) == (one.quantiles, one.median)
+        widths = [day.quantiles["0.95"] - day.quantiles["0.05"] for day in each.days]
+        assert widths == sorted(widths)
+    assert answer.model == plain.model
+
+
+@pytest.mark.parametrize("model", ["rnn", "mlp"])
+def test_every_model_answers_a_horizon_and_a_series_of_it_alone_the_same(model: str, client: FlaskClient) -> None:
+    series = [{"id": str(row), "closes": [50 + (row + day) % 5 for day in range(80 + row)]} for row in range(3)]
+    request = {"model": model, "horizon": 3, "series": series}
+
+    together = read(client.post("/v1/forecasts", json=request), ForecastAnswer)
+
+    for each, wanted in zip(series, together.forecasts, strict=True):
+        (alone,) = read(client.post("/v1/forecasts", json={**request, "series": [each]}), ForecastAnswer).forecasts
+        for day, other in zip(alone.days, wanted.days, strict=True):
+            assert day.quantiles == pytest.approx(other.quantiles, rel=1e-5)
+
+
+def test_a_job_with_a_horizon_is_refused(client: FlaskClient) -> None:
+    answer = client.post("/v1/jobs", json={"series": [SERIES], "horizon": 2})
+
+    assert answer.status_code == 422
+    assert answer.json["errors"][0]["pointer"] == "/horizon"
+    assert "a job forecasts the next day" in answer.json["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "kind"),
     [

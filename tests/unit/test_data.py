@@ -68,7 +68,7 @@ def test_the_last_days_end_at_a_day() -> None:
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        (series(np.ones(251)), "A has 251 closes; training needs at least 252"),
+        (series(np.ones(251)), "A has 251 closes; at least 252"),
         (
             Panel(
                 ["A"],

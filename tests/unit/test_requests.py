@@ -102,7 +102,8 @@ def test_what_is_no_json_is_said_to_be_none(body: bytes, reason: str) -> None:
         (b"{}", "/series", "there is no `series`"),
         (b'{"series":null}', "/series", "`series` is null"),
         (b'{"series":{}}', "/series", "`series` is an object"),
-        (request(horizon=3), "/horizon", "no field of a request"),
+        (request(horizons=3), "/horizons", "no field of a request"),
+        (request(horizon=21), "/horizon", "Expected `int` <= 20"),
         (request(**{"a/b~": 3}), "/a~1b~0", "no field of a request"),
         (request(model=None), "/model", "`model` is null"),
         (request(model=7), "/model", "Expected `str`, got `int`"),
@@ -126,7 +127,7 @@ def test_what_is_wrong_outside_the_series_is_named_with_its_place(body: bytes, p
 
 def test_all_that_is_wrong_outside_the_series_is_named_together() -> None:
     with pytest.raises(InvalidRequest) as caught:
-        decode(request(horizon=3, version=0, model=None))
+        decode(request(horizon=0, version=0, model=None))
 
     assert {fault.pointer for fault in caught.value.faults} == {"/horizon", "/version", "/model"}
 

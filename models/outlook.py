@@ -1,0 +1,107 @@
+"""`nextday forecast`: what the prices of a file will do tomorrow, or over the next days, without a service."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from models import data
+from models.ahead import PATHS, forecast_ahead
+from models.bundle import folder_of, read_card
+from models.conformal import corrected
+from models.errors import DataError
+from models.listing import aligned
+from models.measures import LEVELS
+from models.panel import Panel
+from models.ragged import Doubles
+from models.walk import Walk
+
+SHOWN = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+"""Quantiles that the table shows; JSON has all nine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """
+    What is to be forecast.
+
+    Attributes:
+        source: Prices, as `models.data.load` takes them.
+        store: Folder of the models.
+        model: A name, with or without ``:version``; the newest without.
+        horizon: Days ahead, 1 to 20.
+        paths: That are drawn for the days after the first.
+        seed: Of those.
+        conformal: Whether tomorrow's quantiles get `models.conformal`'s correction.
+    """
+
+    source: str
+    store: Path
+    model: str = "lstm"
+    horizon: int = 1
+    paths: int = PATHS
+    seed: int = 0
+    conformal: bool = False
+
+
+def forecasts(asked: Asked) -> dict[str, Any]:
+    """
+    The forecast of every series.
+
+    Returns:
+        `model` (name, version, digest), and `forecasts`: `id`, `as_of`, `last_close`, and `days`, each with its number,
+        its `median` and its `quantiles` by level, in quote currency.
+
+    Raises:
+        DataError: The prices are missing or faulty, or a series is too short.
+        UnknownModel: There is no such model.
+        BundleError: It is damaged.
+    """
+    if asked.conformal and asked.horizon > 1:
+        raise DataError("conformal correction is of the next day's quantiles alone; leave out --horizon")
+    path = folder_of(asked.store, asked.model)
+    card, walk = read_card(path), Walk.open(path)
+    prices = data.load(asked.source, max_gap_days=None, min_days=card.min_days).panel
+    return {
+        "model": {"name": card.name, "version": card.version, "digest": card.digest},
+        "forecasts": [_forecast(asked, walk, prices, row) for row in range(len(prices))],
+    }
+
+
+def _forecast(asked: Asked, walk: Walk, prices: Panel, row: int) -> dict[str, Any]:
+    closes = prices.closes[row]
+    ahead = forecast_ahead(walk, closes, asked.horizon, paths=asked.paths, seed=asked.seed)
+    if asked.conformal:
+        ahead = closes[-1] * np.exp(corrected(walk.quantiles)(closes)[-1:])
+    return {
+        "id": prices.ids[row],
+        "as_of": str(prices.dates_of(row)[-1]),
+        "last_close": float(closes[-1]),
+        "days": [_day(number, quantiles) for number, quantiles in enumerate(ahead, 1)],
+    }
+
+
+def _day(number: int, quantiles: Doubles) -> dict[str, Any]:
+    rounded = [float(f"{value:.7g}") for value in quantiles.tolist()]
+    by_level = dict(zip(map(str, LEVELS), rounded, strict=True))
+    return {"day": number, "median": by_level["0.5"], "quantiles": by_level}
+
+
+def table(answer: dict[str, Any]) -> str:
+    """A line a series and day, for people."""
+    rows = [("id", "as of", "last close", "day", *(f"{100 * level:.0f} %" for level in SHOWN))]
+    for each in answer["forecasts"]:
+        for day in each["days"]:
+            facts = (each["id"], each["as_of"], f"{each['last_close']:.6g}") if day["day"] == 1 else ("", "", "")
+            quantiles = [f"{day['quantiles'][str(level)]:.6g}" for level in SHOWN]
+            rows.append((*facts, str(day["day"]), *quantiles))
+    return "\n".join(aligned(rows))
+
+
+def run(asked: Asked, *, as_json: bool) -> None:
+    """Forecast, and print a table or JSON; errors as for `forecasts`."""
+    answer = forecasts(asked)
+    click.echo(json.dumps(answer, indent=1) if as_json else table(answer))

@@ -1,0 +1,1 @@
+"""A package, since a dependency brings a package of that name, too."""

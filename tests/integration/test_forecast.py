@@ -1,0 +1,101 @@
+"""`nextday forecast`: from a file to a table, the same numbers as the service's."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from models import data
+from models.export import walk_of_prices
+from models.panel import Panel
+from models.ragged import Ragged
+from models.repository import Repository
+from nextday import main
+
+
+@pytest.fixture
+def prices() -> Panel:
+    rng = np.random.default_rng(0)
+    rows = [np.round(walk_of_prices(rng, days), 4).astype(float) for days in (300, 70)]
+    dates = np.concatenate([np.datetime64("2020-01-01") + np.arange(len(row)) for row in rows])
+    return Panel(["A", "a longer name"], Ragged.of(rows), dates)
+
+
+@pytest.fixture
+def file(prices: Panel, tmp_path: Path) -> Path:
+    path = tmp_path / "closes.csv"
+    with path.open("w") as opened:
+        data.write_csv(prices, opened)
+    return path
+
+
+def forecast(file: Path, *more: str) -> Result:
+    return CliRunner().invoke(main, ["forecast", str(file), *more])
+
+
+@pytest.mark.parametrize("model", ["lstm", "rnn:1", "mlp"])
+def test_the_next_day_is_what_the_service_answers(model: str, file: Path, prices: Panel, models: Repository) -> None:
+    answer = json.loads(forecast(file, "--model", model, "--json").stdout)
+
+    served = models.get(model.partition(":")[0]).predict(prices.closes)
+    for each, quantiles, closes in zip(answer["forecasts"], served, prices.closes, strict=True):
+        (day,) = each["days"]
+        np.testing.assert_allclose(list(day["quantiles"].values()), quantiles, rtol=2e-6)
+        assert (day["median"], each["last_close"]) == (day["quantiles"]["0.5"], closes[-1])
+    assert [each["id"] for each in answer["forecasts"]] == prices.ids
+    assert answer["forecasts"][1]["as_of"] == "2020-03-10"
+    assert answer["model"]["digest"] == models.card(model.partition(":")[0]).digest
+
+
+def test_days_ahead_widen_and_a_seed_repeats_them(file: Path) -> None:
+    first, again, other = (forecast(file, "--horizon", "5", "--json", "--seed", seed).stdout for seed in "001")
+
+    days = json.loads(first)["forecasts"][0]["days"]
+    assert [day["day"] for day in days] == [1, 2, 3, 4, 5]
+    assert days[4]["quantiles"]["0.95"] > days[0]["quantiles"]["0.95"]
+    assert first == again != other
+
+
+def test_the_table_is_aligned_and_has_a_line_a_series_and_day(file: Path) -> None:
+    lines = forecast(file, "--horizon", "2").stdout.splitlines()
+
+    assert len(lines) == 1 + 2 * 2
+    assert " ".join(lines[0].split()) == "id as of last close day 1 % 5 % 25 % 50 % 75 % 95 % 99 %"
+    assert lines[0].index("as of") == lines[1].index("2020-10-26")
+
+
+def test_a_conformal_forecast_is_another_and_in_order(file: Path) -> None:
+    plain, corrected = (
+        [list(each["days"][0]["quantiles"].values()) for each in json.loads(answer.stdout)["forecasts"]]
+        for answer in (forecast(file, "--json"), forecast(file, "--json", "--conformal"))
+    )
+
+    assert plain != corrected
+    assert all(row == sorted(row) for row in corrected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "gru"], "there is no model 'gru'; there are: lstm, mlp, rnn"),
+        (["--model", "lstm:9"], "there is no model 'lstm version 9'"),
+        (["--horizon", "21"], "21 is not in the range 1<=x<=20"),
+        (["--horizon", "2", "--conformal"], "of the next day's quantiles alone"),
+    ],
+)
+def test_what_cannot_be_forecast_is_one_line_and_exit_code_2(arguments: list[str], said: str, file: Path) -> None:
+    result = forecast(file, *arguments)
+
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_a_series_too_short_for_the_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "short.csv").write_text("date,X\n2020-01-01,10\n2020-01-02,11\n")
+
+    assert json.loads(forecast(tmp_path / "short.csv", "--json").stdout)["forecasts"][0]["id"] == "X"
+    result = forecast(tmp_path / "short.csv", "--model", "mlp")
+    assert result.exit_code == 2
+    assert "X has 2 closes; at least 60 are needed" in result.output
