@@ -32,18 +32,18 @@ class Windows:
         Find them; within a kind each window is as likely as another.
 
         Raises:
-            DataError: There is not one.
+            DataError: There is not one of a series, and not all are to be simulated.
         """
         rng = np.random.default_rng(config.seed)
         seen = [row[: int(np.searchsorted(prices.dates_of(at), train_end))] for at, row in enumerate(prices.closes)]
         mixed = portfolios(prices, train_end, rng, _PORTFOLIOS) if config.portfolios else []
-        simulated = list(paths(rng, config.paths, PATH_DAYS)) if config.simulated else []
         days = config.window_days + 1
+        simulated = list(paths(rng, config.paths, max(PATH_DAYS, days))) if config.simulated else []
         kinds = [_Kind(rows, days) for rows in (seen, mixed, simulated)]
         real = 1 - config.simulated
         shares = np.array([real * (1 - config.portfolios), real * config.portfolios, config.simulated])
         shares *= [len(kind.starts) > 0 for kind in kinds]
-        if not shares.any():
+        if real and not len(kinds[0].starts):
             raise DataError(f"no series has {days} closes before {train_end}; training needs windows that long")
         self._rng, self._batch, self._days = rng, config.batch, days
         self._kinds, self._shares = kinds, shares / shares.sum()

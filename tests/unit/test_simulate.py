@@ -78,10 +78,18 @@ def test_windows_are_drawn_in_the_shares_that_were_asked_for() -> None:
     assert 0.03 < mixed.mean() < 0.12  # 7 %
 
 
-def test_without_simulated_paths_a_history_must_be_long_enough() -> None:
+@pytest.mark.parametrize("simulated", [0, 0.65])
+def test_a_history_must_be_long_enough_where_a_share_of_the_windows_is_of_it(simulated: float) -> None:
     short = prices_of(np.linspace(1, 2, 60))
 
-    with pytest.raises(DataError, match="101 closes before 2003-01-01"):
-        Windows(short, END, FitConfig(window_days=100, simulated=0))
-    assert Windows(short, END, CONFIG).draw()[0].shape == (400, 101)
-    assert FitConfig().window_days < PATH_DAYS
+    with pytest.raises(DataError, match="no series has 101 closes before 2003-01-01"):
+        Windows(short, END, FitConfig(window_days=100, simulated=simulated, paths=8))
+
+
+@pytest.mark.parametrize("window_days", [100, PATH_DAYS + 100])
+def test_simulated_paths_alone_need_no_history_and_are_as_long_as_a_window(window_days: int) -> None:
+    config = FitConfig(window_days=window_days, simulated=1, paths=8, batch=5)
+
+    closes, _ = Windows(prices_of(np.linspace(1, 2, 60)), END, config).draw()
+
+    assert closes.shape == (5, window_days + 1)
