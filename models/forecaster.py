@@ -10,11 +10,14 @@ from models.bundle import Bundle, Card, read_bundle
 from models.errors import BundleError, EmptyRequest, InvalidSeries, ModelError, SeriesFault
 from models.execution import Device, open_session, provider_of
 from models.ragged import Floats, Ints, Ragged, faults
+from models.together import Together
 
 ROWS_PER_RUN = 32
 """Rows that one run takes: 16 to 64 are the cheapest a row, more cost up to a quarter."""
 DAYS_PER_RUN = 32 * 1024
 """Padded days that one run takes, which bounds its memory whatever the lengths."""
+FREE_PADDING_DAYS, PADDING_SHARE = 100, 0.1
+"""Padded days of a run that cost no more than one more run would, and their share beyond that."""
 MAX_DAYS = 10_000
 """Closes that one series may have: forty years of days."""
 WARM_UP_SHAPES = ((1, 60), (1, 250), (ROWS_PER_RUN, 60))
@@ -29,6 +32,11 @@ class Forecaster:
     A model that is ready: verified, warmed and checked against its golden samples.
 
     Thread-safe. Belongs to the process that made it: a session that crosses a fork hangs or crashes.
+
+    Attributes:
+        card: Of its bundle.
+        together: `run`, shared with the callers that wait at the same time.
+        provider: The execution provider that runs it.
     """
 
     def __init__(self, bundle: Bundle, *, device: Device = "cpu", device_id: int = 0, threads: int = 1) -> None:
@@ -40,6 +48,7 @@ class Forecaster:
             ProviderUnavailable: The device asked for did not load.
         """
         self.card: Card = bundle.card
+        self.together = Together(self.run)
         self._pid = os.getpid()
         try:
             self._session = open_session(bundle.model, device=device, device_id=device_id, threads=threads)
@@ -119,11 +128,17 @@ class Forecaster:
 
 
 def _batches(lengths: Ints) -> Iterator[Ints]:
-    """Row numbers, those of like length together, in runs of bounded size."""
+    """Row numbers, those of like length together, in runs of bounded size and little padding."""
+    if len(lengths) == 1:
+        yield np.zeros(1, np.int64)
+        return
     order = np.argsort(lengths, kind="stable")[::-1]
     start = 0
     while start < len(order):
         longest = int(lengths[order[start]])
-        stop = start + min(ROWS_PER_RUN, max(1, DAYS_PER_RUN // longest))
-        yield order[start:stop]
-        start = stop
+        run = order[start : start + min(ROWS_PER_RUN, max(1, DAYS_PER_RUN // longest))]
+        padding = np.cumsum(longest - lengths[run])
+        allowed = np.maximum(FREE_PADDING_DAYS, PADDING_SHARE * longest * np.arange(1, len(run) + 1))
+        fitting = run[: len(run) if (padding <= allowed).all() else int(np.argmax(padding > allowed))]
+        yield fitting
+        start += len(fitting)

@@ -65,6 +65,9 @@ class Ragged:
         Returns:
             Closes, right-padded with ones, shape ``(B, T)``, and the days that are real in each row, shape ``(B,)``.
         """
+        if len(rows) == 1:
+            only = self[int(rows[0])].astype(np.float32)
+            return only[None], np.array([len(only)])
         starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
         days = np.arange(lengths.max())
         inside = days < lengths[:, None]
@@ -86,7 +89,10 @@ def faults(rows: Ragged, *, min_days: int, max_days: int) -> list[SeriesFault]:
     """
     found = _length_faults(rows, min_days, max_days)
     values = rows.values
-    bad = np.flatnonzero(~((values >= SMALLEST_CLOSE) & (values <= LARGEST_CLOSE)))
+    good = (values >= SMALLEST_CLOSE) & (values <= LARGEST_CLOSE)
+    if good.all():
+        return [found[row] for row in sorted(found)]
+    bad = np.flatnonzero(~good)
     owners = np.searchsorted(rows.offsets, bad, side="right") - 1
     for position, row in zip(bad.tolist(), owners.tolist(), strict=True):
         if row not in found:

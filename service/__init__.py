@@ -8,6 +8,7 @@ from service.errors import handle_errors
 from service.exchange import observe
 from service.forecasts import routes as forecast_routes
 from service.health import routes as health_routes
+from service.hotpath import put_in_front
 from service.jobs import routes as job_routes
 from service.pages import add_pages
 from service.settings import ServiceSettings
@@ -33,6 +34,7 @@ def create_app(settings: ServiceSettings, *, models: Repository | None = None, j
     add_pages(app)
     observe(app)
     handle_errors(app)
+    put_in_front(app, models, settings)
     return app
 
 

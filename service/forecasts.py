@@ -37,37 +37,38 @@ def routes(models: Repository, settings: ServiceSettings) -> Blueprint:
     @views.post("/v1/forecasts")
     def post_forecasts() -> Response:
         body = read_body(request, most=settings.max_body_bytes, media_types=(JSON,), hint=AS_A_JOB)
-        if (numbers := body.count(b",")) > settings.max_closes:
-            raise TooManyCloses(given=numbers, most=settings.max_closes)
         with turn if len(body) > LARGE_BYTES else nullcontext():
-            return Response(answer(body, models, max_series=settings.max_series), content_type=JSON)
+            return Response(answer(body, models, settings), content_type=JSON)
 
     return views
 
 
-def answer(body: bytes, models: Repository, *, max_series: int) -> bytes:
+def answer(body: bytes, models: Repository, settings: ServiceSettings) -> bytes:
     """
     The answer to a forecast request.
 
     Args:
         body: A `worker.requests.ForecastRequest` as JSON.
         models: Where its model is.
-        max_series: Most series that are taken.
+        settings: How much is taken.
 
     Raises:
         InputError: The request cannot be answered; every faulty series of it is named.
+        TooManyCloses: It has more closes than are taken.
         TooManySeries: It has more series than are taken.
         TooManyDays: It asks for more days ahead, over all series, than are taken.
         ModelError: The model is not ready.
     """
-    asked, faults = decode(body, most=max_series)
+    if (numbers := body.count(b",")) > settings.max_closes:
+        raise TooManyCloses(given=numbers, most=settings.max_closes)
+    asked, faults = decode(body, most=settings.max_series)
     forecaster = models.get(asked.model, asked.version)
     levels = level_columns(asked.levels, forecaster.card.levels)
     rows = Ragged.of([series.closes for series in asked.series])
     _check(rows, faults, forecaster)
     if (drawn := len(rows) * (asked.horizon - 1)) > MAX_DAYS_DRAWN:
         raise TooManyDays(given=drawn, most=MAX_DAYS_DRAWN)
-    quantiles = forecaster.run(rows)
+    quantiles = forecaster.together(rows)
     forecasts = _forecasts(asked.series, rows, quantiles, levels)
     if asked.horizon > 1:
         walk = models.walk(asked.model, forecaster.card.version)
