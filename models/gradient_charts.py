@@ -52,7 +52,9 @@ def profiles(rows: list[dict[str, Any]]) -> go.Figure:
     figure = go.Figure()
     for row in rows:
         name = f"{row['layer']}, {row['weights']}: {row['output']}"
-        figure.add_scatter(x=list(range(len(row["norms"]))), y=_positive(row["norms"]), mode="lines", name=name)
+        line = {"dash": "dot" if row["layer"] == "lstm" else "solid"}  # there are more lines than colours
+        lags = list(range(len(row["norms"])))
+        figure.add_scatter(x=lags, y=_positive(row["norms"]), mode="lines", line=line, name=name)
     title = "Real networks: norm of the gradient of an output by the features of an earlier day"
     return _titled(figure, title, "days back", "norm of the gradient")
 

@@ -35,6 +35,11 @@ class Repository:
             return []
         return sorted(entry.name for entry in self.root.iterdir() if versions(entry))
 
+    @property
+    def ready(self) -> set[tuple[str, int]]:
+        """Names and versions of the models that are ready in this process."""
+        return {(name, version) for name, version in tuple(self._ready) if version is not None}
+
     def versions(self, name: str) -> list[int]:
         """
         Versions of a model, oldest first.

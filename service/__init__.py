@@ -10,6 +10,7 @@ from service.forecasts import routes as forecast_routes
 from service.health import routes as health_routes
 from service.hotpath import put_in_front
 from service.jobs import routes as job_routes
+from service.oip import routes as protocol_routes
 from service.pages import add_pages
 from service.settings import ServiceSettings
 from worker.jobs import Jobs
@@ -31,6 +32,7 @@ def create_app(settings: ServiceSettings, *, models: Repository | None = None, j
     app.register_blueprint(model_routes(models))
     app.register_blueprint(job_routes(models, jobs, settings))
     app.register_blueprint(health_routes(models, jobs))
+    app.register_blueprint(protocol_routes(models, settings))
     add_pages(app)
     observe(app)
     handle_errors(app)

@@ -1,5 +1,5 @@
 """
-Errors of the HTTP edge, and how every error is answered: problem+json (RFC 9457), from one table.
+Errors of the HTTP edge, and how every error is answered, from one table: problem+json (RFC 9457); under /v2 its own.
 
     NextdayError
     └── HttpError
@@ -11,7 +11,12 @@ Errors of the HTTP edge, and how every error is answered: problem+json (RFC 9457
         ├── UnsupportedMediaType    a Content-Type or Content-Encoding that is not taken
         ├── NotAcceptable           a format that is not given
         ├── InvalidParameter        something in the query or a header
-        └── ModelNotFound           a model named in the path
+        ├── ModelNotFound           a model named in the path
+        ├── InvalidInference        an inference request that is not as the protocol or the model's card has it
+        ├── InvalidEncoding         a compressed body that does not unpack
+        ├── UnpackedTooLarge        a compressed body that unpacks to more bytes than are taken
+        ├── NotOffered              a part of the protocol that is not there
+        └── NotReady                a service that cannot forecast
 """
 
 import logging
@@ -20,7 +25,7 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any, NamedTuple
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from models.errors import EmptyRequest, InputError, InvalidSeries, ModelError, NextdayError, UnknownLevel, UnknownModel
@@ -37,8 +42,11 @@ from worker.errors import (
     UnsupportedFormat,
 )
 from worker.requests import InvalidJson, InvalidRequest, TooManySeries
+from worker.tables import JSON
 
 PROBLEM_TYPE = "application/problem+json"
+PROTOCOL = "/v2"
+"""Below it errors are those of the Open Inference Protocol."""
 RETRY_AFTER_S = 5
 """Seconds after which a caller may try again what time can cure."""
 MAX_FAULTS = 1000
@@ -118,6 +126,35 @@ class ModelNotFound(HttpError):
     """A model or version named in the path that is not there."""
 
 
+class InvalidInference(HttpError):
+    """An inference request that is not as the protocol or the model's card has it."""
+
+
+class InvalidEncoding(HttpError):
+    """A compressed body that does not unpack."""
+
+    def __init__(self, *, encoding: str, reason: str) -> None:
+        super().__init__(f"the body is not {encoding}, as its Content-Encoding says: {reason}")
+
+
+class UnpackedTooLarge(HttpError):
+    """A compressed body that unpacks to more bytes than are taken; it is unpacked no further."""
+
+    def __init__(self, *, most: int, hint: str = "") -> None:
+        super().__init__(f"the body unpacks to more than {most} bytes, which are the most that are taken{hint}")
+
+
+class NotOffered(HttpError):
+    """A part of the protocol that is not there."""
+
+
+class NotReady(HttpError):
+    """Some model is not ready, or there is none."""
+
+    def __init__(self, *, missing: Iterable[str]) -> None:
+        super().__init__(f"not ready: {', '.join(missing)}; GET /readyz tells why")
+
+
 class Problem(NamedTuple):
     """How a kind of error is answered."""
 
@@ -129,12 +166,15 @@ class Problem(NamedTuple):
 PROBLEMS: dict[type[Exception], Problem] = {
     InvalidJson: Problem(400, "invalid-json", "The body is not JSON"),
     BodyTruncated: Problem(400, "body-truncated", "The body is not whole"),
+    InvalidEncoding: Problem(400, "invalid-encoding", "The body does not unpack"),
+    InvalidInference: Problem(400, "invalid-inference", "The inference request is not as the protocol has it"),
     JobNotFound: Problem(404, "job-not-found", "There is no such job"),
     ModelNotFound: Problem(404, "model-not-found", "There is no such model"),
     NotAcceptable: Problem(406, "not-acceptable", "The format asked for is not given"),
     JobNotFinished: Problem(409, "job-not-finished", "The job has not ended"),
     LengthRequired: Problem(411, "length-required", "The body's length is not told"),
     BodyTooLarge: Problem(413, "body-too-large", "The body is too large"),
+    UnpackedTooLarge: Problem(413, "body-too-large", "The body is too large"),
     TooManySeries: Problem(413, "too-many-series", "Too many series for one request"),
     TooManyCloses: Problem(413, "too-many-closes", "Too many closes for one request"),
     TooManyDays: Problem(413, "too-many-days", "Too many days ahead for one request"),
@@ -151,6 +191,8 @@ PROBLEMS: dict[type[Exception], Problem] = {
     InputError: Problem(422, "invalid-request", "The request is not as documented"),
     TooManyJobs: Problem(429, "too-many-jobs", "Too many jobs are unfinished"),
     QueueUnavailable: Problem(503, "queue-unavailable", "The job queue does not answer"),
+    NotOffered: Problem(501, "not-offered", "This part of the protocol is not offered"),
+    NotReady: Problem(503, "not-ready", "The service is not ready"),
     ResultsDamaged: Problem(500, "results-damaged", "The job's results are damaged on disk"),
     StorageUnavailable: Problem(507, "storage-unavailable", "The job cannot be stored"),
     ModelError: Problem(503, "model-not-ready", "The model is not ready"),
@@ -159,7 +201,7 @@ BUG = Problem(500, "internal-error", "Something went wrong here")
 
 
 def handle_errors(app: Flask) -> None:
-    """Let an app answer every error, its router's and its bugs too, as problem+json."""
+    """Let an app answer every error, its router's and its bugs too, in the form that the path asks for."""
     app.register_error_handler(NextdayError, answer_error)
     app.register_error_handler(HTTPException, answer_router_error)
     app.register_error_handler(Exception, answer_bug)
@@ -230,6 +272,10 @@ def _pointers(error: NextdayError) -> Iterator[tuple[str, str]]:
 
 
 def _render(problem: Problem, detail: str, places: list[dict[str, str]]) -> Response:
+    if request.path == PROTOCOL or request.path.startswith(f"{PROTOCOL}/"):
+        # The protocol has one status for what a caller can mend, and clients read the key `error` and nothing else.
+        status = 400 if problem.status == 422 else problem.status
+        return Response(encode({"error": detail}), status, content_type=JSON)
     document: dict[str, Any] = {
         "type": f"/problems/{problem.slug}",
         "title": problem.title,

@@ -1,34 +1,56 @@
 """``/openapi.json``: the API as OpenAPI 3.1, made from the types that decode requests and one table of routes."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
 
-from service.errors import PROBLEM_TYPE
+from service.errors import PROBLEM_TYPE, PROTOCOL
 from service.jobs import MAX_KEY_LENGTH, MAX_LISTED
+from service.oip import OCTETS
+from service.oip.requests import LENGTH_HEADER, IndexRequest, InferenceRequest, LoadRequest
 from service.schemas import (
     ForecastAnswer,
     Health,
+    IndexEntry,
+    InferenceAnswer,
+    InferenceError,
     JobAnswer,
     JobList,
+    Live,
+    ModelConfig,
     ModelDetails,
     ModelList,
+    ModelMetadata,
+    ModelReady,
+    Nothing,
     ProblemAnswer,
     ProblemList,
     Readiness,
+    Ready,
+    ServerMetadata,
+    StatisticsAnswer,
 )
 from worker.requests import ForecastRequest
 from worker.tables import CSV, JSON, NDJSON
 
-TAGS = {"/v1/forecasts": "Forecasts", "/v1/jobs": "Jobs", "/v1/models": "Models"}
+TAGS = {"/v1/forecasts": "Forecasts", "/v1/jobs": "Jobs", "/v1/models": "Models", PROTOCOL: "Open Inference Protocol"}
 """Under which heading a path stands, by how it starts."""
 TEXT = {"type": "string"}
 LINES = {NDJSON: TEXT, CSV: TEXT}
 EXAMPLE = {"series": [{"id": "yesterday and today", "closes": [101.5, 102.25]}]}
+INFERENCE_EXAMPLE = {
+    "inputs": [
+        {"name": "closes", "shape": [1, 2], "datatype": "FP32", "data": [101.5, 102.25]},
+        {"name": "lengths", "shape": [1], "datatype": "INT64", "data": [2]},
+    ]
+}
+EXAMPLES: dict[Any, Any] = {ForecastRequest: EXAMPLE, InferenceRequest: INFERENCE_EXAMPLE}
+TENSORS = {JSON: InferenceAnswer, OCTETS: {"description": "the same as JSON, and the raw tensors behind it"}}
+INDEX = {"type": "array", "items": {"$ref": "#/components/schemas/IndexEntry"}}
 
 
 class Operation(NamedTuple):
@@ -42,10 +64,11 @@ class Operation(NamedTuple):
         summary: What it does, in a line.
         status: Of its answer where all goes well.
         answers: By media type, a type or a schema.
-        problems: The statuses that it may answer besides, as problem+json.
+        problems: The statuses that it may answer besides, as problem+json, or under /v2 as that protocol has it.
         takes: By media type, what its body is.
         parameters: In query and header.
         also: Another status with an answer of the same shape.
+        optional: Whether the body may be left out.
     """
 
     method: str
@@ -58,6 +81,7 @@ class Operation(NamedTuple):
     takes: Mapping[str, Any] = MappingProxyType({})
     parameters: tuple[dict[str, Any], ...] = ()
     also: int | None = None
+    optional: bool = False
 
 
 def _query(name: str, schema: dict[str, Any], text: str) -> dict[str, Any]:
@@ -76,6 +100,30 @@ KEY = {
     "description": "the same key with the same body gives the same job",
 }
 BODY = (400, 411, 413, 415, 422)
+SPLIT = {
+    "name": LENGTH_HEADER,
+    "in": "header",
+    "schema": {"type": "integer", "minimum": 0},
+    "description": "length of the JSON in bytes, where raw tensors lie behind it",
+}
+
+
+def _of_model(
+    method: str,
+    rest: str,
+    name: str,
+    summary: str,
+    answers: dict[str, Any],
+    problems: tuple[int, ...] = (),
+    *more: Any,
+) -> Iterator[Operation]:
+    """An operation of the protocol on a model: on the version that serves, and on one that the path names."""
+    problems = (*problems, 404, 503, *((501,) if method == "post" else ()))
+    model = f"{PROTOCOL}/models/{{name}}"
+    yield Operation(method, model + rest, name, summary, 200, answers, problems, *more)
+    path, name = f"{model}/versions/{{version}}{rest}", f"{name}OfVersion"
+    yield Operation(method, path, name, f"{summary}, of one version", 200, answers, problems, *more)
+
 
 OPERATIONS = (
     Operation(
@@ -101,6 +149,33 @@ OPERATIONS = (
     Operation(
         "get", "/v1/jobs/{job_id}/errors", "getErrors", "An ended job's rows that could not be forecast, and why",
         200, LINES, (404, 406, 409, 422, 500, 503, 507), {}, (FORMAT,),
+    ),
+    Operation("get", "/v2", "serverMetadata", "The service, as the protocol has it", 200, {JSON: ServerMetadata}),
+    Operation("get", "/v2/health/live", "live", "The process is up, for the protocol", 200, {JSON: Live}),
+    Operation("get", "/v2/health/ready", "ready", "It can forecast, for the protocol", 200, {JSON: Ready}, (503,)),
+    *_of_model("get", "", "modelMetadata", "A model's tensors", {JSON: ModelMetadata}),
+    *_of_model("get", "/ready", "modelReady", "A model can forecast", {JSON: ModelReady}),
+    *_of_model("get", "/config", "modelConfig", "A model's configuration, in Triton's form", {JSON: ModelConfig}),
+    *_of_model(
+        "post", "/infer", "infer", "Quantiles of the next close of each row of a tensor", TENSORS,
+        (400, 411, 413, 415), {JSON: InferenceRequest, OCTETS: TENSORS[OCTETS]}, (SPLIT,),
+    ),
+    *_of_model("get", "/stats", "modelStatistics", "What a process has inferred by a model", {JSON: StatisticsAnswer}),
+    Operation(
+        "get", "/v2/models/stats", "statistics", "What a process has inferred by each model",
+        200, {JSON: StatisticsAnswer},
+    ),
+    Operation(
+        "post", "/v2/repository/index", "index", "The versions of every model and their state",
+        200, {JSON: INDEX}, (400, 411, 413, 415), {JSON: IndexRequest}, optional=True,
+    ),
+    Operation(
+        "post", "/v2/repository/models/{name}/load", "load", "Make a model ready",
+        200, {JSON: Nothing}, (400, 404, 411, 413, 415, 501, 503), {JSON: LoadRequest}, optional=True,
+    ),
+    Operation(
+        "post", "/v2/repository/models/{name}/unload", "unload", "Not offered yet",
+        501, {JSON: InferenceError}, (400, 404, 411, 413, 415, 503), {JSON: LoadRequest}, optional=True,
     ),
     Operation("get", "/healthz", "isUp", "The process is up", 200, {JSON: Health}),
     Operation("get", "/readyz", "isReady", "It can forecast", 200, {JSON: Readiness}, also=503),
@@ -128,14 +203,15 @@ def _components() -> tuple[dict[Any, Any], dict[str, Any]]:
     """The schema of each type in the table, and those they refer to."""
     used = {kind for each in OPERATIONS for put in (each.answers, each.takes) for kind in put.values()
             if isinstance(kind, type)}  # fmt: skip
-    types = [*sorted(used, key=lambda kind: kind.__name__), ProblemAnswer]
+    types = [*sorted(used | {ProblemAnswer, InferenceError, IndexEntry}, key=lambda kind: kind.__name__)]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     return dict(zip(types, schemas, strict=True)), components
 
 
 def _operation(each: Operation) -> dict[str, Any]:
     answers = {each.status: each.answers} | ({each.also: each.answers} if each.also else {})
-    problems = {status: {PROBLEM_TYPE: ProblemAnswer} for status in (*each.problems, 500)}
+    problem = {JSON: InferenceError} if each.path.startswith(PROTOCOL) else {PROBLEM_TYPE: ProblemAnswer}
+    problems = dict.fromkeys((*each.problems, 500), problem)
     entry: dict[str, Any] = {
         "operationId": each.name,
         "tags": [next((tag for start, tag in TAGS.items() if each.path.startswith(start)), "Service")],
@@ -145,7 +221,7 @@ def _operation(each: Operation) -> dict[str, Any]:
     if parameters := [*_path_parameters(each.path), *each.parameters]:
         entry["parameters"] = parameters
     if each.takes:
-        entry["requestBody"] = {"required": True, "content": _content(each.takes)}
+        entry["requestBody"] = {"required": not each.optional, "content": _content(each.takes)}
     return entry
 
 
@@ -158,8 +234,8 @@ def _content(media_types: Mapping[str, Any]) -> dict[str, Any]:
     content = {}
     for media_type, kind in media_types.items():
         content[media_type] = {"schema": _components()[0][kind] if isinstance(kind, type) else kind}
-        if kind is ForecastRequest:
-            content[media_type]["example"] = EXAMPLE
+        if isinstance(kind, type) and kind in EXAMPLES:
+            content[media_type]["example"] = EXAMPLES[kind]
     return content
 
 

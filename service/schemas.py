@@ -1,6 +1,6 @@
 """The shapes of what the service answers, as `/openapi.json` documents them; the tests hold the answers to them."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -111,6 +111,149 @@ class Readiness(msgspec.Struct, forbid_unknown_fields=True):
     models: list[str]
     missing: dict[str, str]
     queue: dict[str, Any]
+
+
+class Live(msgspec.Struct, forbid_unknown_fields=True):
+    """The process is up, as the Open Inference Protocol says it."""
+
+    live: bool
+
+
+class Ready(msgspec.Struct, forbid_unknown_fields=True):
+    """The service can forecast, as the Open Inference Protocol says it."""
+
+    ready: bool
+
+
+class ModelReady(msgspec.Struct, forbid_unknown_fields=True):
+    """A model can forecast."""
+
+    name: str
+    ready: bool
+
+
+class ServerMetadata(msgspec.Struct, forbid_unknown_fields=True):
+    """The service, and the extensions of the protocol that it offers in full."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(msgspec.Struct, forbid_unknown_fields=True):
+    """A tensor that a model takes or gives; -1 is a dimension that varies."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(msgspec.Struct, forbid_unknown_fields=True):
+    """A model's tensors, the batch dimension included."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class ConfiguredTensor(msgspec.Struct, forbid_unknown_fields=True):
+    """A tensor in Triton's model configuration."""
+
+    name: str
+    data_type: str
+    dims: list[int]
+
+
+class ModelConfig(msgspec.Struct, forbid_unknown_fields=True):
+    """Triton's model configuration; with a `max_batch_size` of 0, `dims` are whole shapes."""
+
+    name: str
+    platform: str
+    max_batch_size: int
+    input: list[ConfiguredTensor]
+    output: list[ConfiguredTensor]
+
+
+class OutputTensor(TensorMetadata, forbid_unknown_fields=True, kw_only=True):
+    """An output: row-major and flat in `data`, or as bytes behind the JSON, whose number `parameters` has."""
+
+    data: list[float] | msgspec.UnsetType = msgspec.UNSET
+    parameters: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+
+
+class InferenceAnswer(msgspec.Struct, forbid_unknown_fields=True):
+    """What a model gave, and the request's id where it had one."""
+
+    model_name: str
+    model_version: str
+    outputs: list[OutputTensor]
+    id: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Duration(msgspec.Struct, forbid_unknown_fields=True):
+    """How often, and how many nanoseconds in all."""
+
+    count: int
+    ns: int
+
+
+class Durations(msgspec.Struct, forbid_unknown_fields=True):
+    """Requests that succeeded and that failed, and the stages of those that succeeded."""
+
+    success: Duration
+    fail: Duration
+    queue: Duration
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+
+
+class BatchDurations(msgspec.Struct, forbid_unknown_fields=True):
+    """The stages of the requests of so many rows."""
+
+    batch_size: int
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+
+
+class ModelStatistics(msgspec.Struct, forbid_unknown_fields=True):
+    """What the process that answers has inferred with a model version; `last_inference` is in ms since 1970, or 0."""
+
+    name: str
+    version: str
+    last_inference: int
+    inference_count: int
+    execution_count: int
+    inference_stats: Durations
+    batch_stats: list[BatchDurations]
+
+
+class StatisticsAnswer(msgspec.Struct, forbid_unknown_fields=True):
+    """The statistics of model versions."""
+
+    model_stats: list[ModelStatistics]
+
+
+class IndexEntry(msgspec.Struct, forbid_unknown_fields=True):
+    """A model version, and its state in the process that answers."""
+
+    name: str
+    version: str
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """It is done, and there is nothing to tell."""
+
+
+class InferenceError(msgspec.Struct, forbid_unknown_fields=True):
+    """An error, as the Open Inference Protocol has it."""
+
+    error: str
 
 
 class Place(msgspec.Struct, forbid_unknown_fields=True):
