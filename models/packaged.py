@@ -97,7 +97,7 @@ PACKAGED: dict[str, Packaged] = {
     ),
     "wti": Packaged(
         package="arch",
-        install="pip install -e '.[train]'",
+        install="pip install -e '.[evaluate]'",
         path="data/wti/wti.csv.gz",
         source="WTI crude oil, dollars a barrel, 1986 to 2019, as packaged with arch",
         licence="a public agency's series: U.S. Energy Information Administration, through FRED (DCOILWTICO)",
@@ -105,7 +105,7 @@ PACKAGED: dict[str, Packaged] = {
     ),
     "sp500-index": Packaged(
         package="arch",
-        install="pip install -e '.[train]'",
+        install="pip install -e '.[evaluate]'",
         path="data/sp500/sp500.csv.gz",
         source="the S&P 500 index, 1999 to 2018, as packaged with arch",
         licence=_ARCH,
@@ -113,7 +113,7 @@ PACKAGED: dict[str, Packaged] = {
     ),
     "nasdaq-index": Packaged(
         package="arch",
-        install="pip install -e '.[train]'",
+        install="pip install -e '.[evaluate]'",
         path="data/nasdaq/nasdaq.csv.gz",
         source="the NASDAQ composite index, 1999 to 2018, as packaged with arch",
         licence=_ARCH,
