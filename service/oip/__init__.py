@@ -79,8 +79,8 @@ def _add_inference(views: Blueprint, models: Repository, settings: ServiceSettin
     @views.post(f"{MODEL}/infer")
     @views.post(f"{VERSION}/infer")
     def post_infer(name: str, version: str | None = None) -> Response:
-        forecaster = find(models, name, version)
         body = unpacked(request, most=settings.max_body_bytes, hint=AS_A_JOB)
+        forecaster = find(models, name, version)
         with statistics.watch(name, forecaster.card.version) as laps:
             with turn if len(body) > LARGE_BYTES else nullcontext():
                 laps.lap("queue")

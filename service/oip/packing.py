@@ -29,11 +29,13 @@ def unpacked(request: Request, *, most: int, hint: str = "") -> bytes:
         InvalidEncoding: It does not unpack.
         UnpackedTooLarge: It unpacks to more than is taken.
     """
+    # Whatever is wrong besides, the body is read: the server ends a connection on which a body was left unread, and a
+    # caller that sends the next request on it gets no answer.
+    environ = {key: value for key, value in request.environ.items() if key not in _UNREAD}
+    body = read_body(Request(environ), most=most, media_types=("",), hint=hint)
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in (*WINDOW_BITS, "", "identity"):
         raise UnsupportedMediaType(header="Content-Encoding", given=encoding[:60], known=WINDOW_BITS)
-    environ = {key: value for key, value in request.environ.items() if key not in _UNREAD}
-    body = read_body(Request(environ), most=most, media_types=("",), hint=hint)
     return _unpack(body, encoding, most, hint) if encoding in WINDOW_BITS else body
 
 

@@ -5,7 +5,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 import tritonclient.http as triton
+from flask.testing import FlaskClient
 
+from models.repository import Repository
+from service import create_app
+from service.settings import ServiceSettings
 from tests.contract.protocol import MAX_BODY_BYTES, MAX_CLOSES, MAX_SERIES, address
 from tests.integration.server_process import DEADLINE_S, Server, serving
 
@@ -32,3 +36,8 @@ def http(protocol_server: Server) -> Iterator[httpx.Client]:
     headers = {"Accept-Encoding": "identity"}
     with httpx.Client(base_url=protocol_server.url, timeout=DEADLINE_S, headers=headers) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def protocol_app(models: Repository) -> FlaskClient:
+    return create_app(ServiceSettings(max_body_bytes=MAX_BODY_BYTES), models=models).test_client()

@@ -55,8 +55,12 @@ def test_the_metadata_are_those_of_the_card(tritonclient: triton.InferenceServer
         shape(each, schemas.ModelMetadata)
 
 
-def test_only_extensions_that_are_offered_are_advertised(tritonclient: triton.InferenceServerClient) -> None:
+def test_only_extensions_that_are_offered_are_advertised(
+    tritonclient: triton.InferenceServerClient, http: httpx.Client
+) -> None:
     metadata = tritonclient.get_server_metadata()
+
+    assert http.get("/v2/").json() == metadata
 
     shape(metadata, schemas.ServerMetadata)
     assert metadata["name"] == "nextday"
