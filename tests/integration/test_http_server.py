@@ -125,7 +125,7 @@ def test_a_bad_body_is_a_problem_with_its_place(http: httpx.Client, content: byt
     ],
 )
 def test_a_content_type_is_taken_or_refused(http: httpx.Client, headers: dict[str, str], status: int) -> None:
-    answer = post(http, body(), **headers)
+    answer = post(http, body(), Connection="close", **headers)
 
     assert answer.status_code == status
     assert (
@@ -134,7 +134,7 @@ def test_a_content_type_is_taken_or_refused(http: httpx.Client, headers: dict[st
 
 
 def test_a_body_over_the_limit_is_refused(http: httpx.Client) -> None:
-    answer = post(http, b" " * (16 * 1024 * 1024 + 1))
+    answer = post(http, b" " * (16 * 1024 * 1024 + 1), Connection="close")  # the server ends it: the body is unread
 
     assert answer.status_code == 413
     assert "at most 16777216 are taken" in answer.json()["detail"]
@@ -142,7 +142,9 @@ def test_a_body_over_the_limit_is_refused(http: httpx.Client) -> None:
 
 
 def test_an_upload_over_the_limit_is_refused(http: httpx.Client) -> None:
-    answer = http.post("/v1/jobs", content=b"1" * 1_000_001, headers={"Content-Type": "text/csv"})
+    answer = http.post(
+        "/v1/jobs", content=b"1" * 1_000_001, headers={"Content-Type": "text/csv", "Connection": "close"}
+    )
 
     assert answer.status_code == 413
 
