@@ -34,6 +34,12 @@ class Commands(click.Group):
             ctx.exit(STOPPED)
 
 
+def _missing(who: str, error: ModuleNotFoundError) -> click.ClickException:
+    """What to install for a command that needs torch."""
+    how = "`make train` installs it, or `pip install -e '.[train]'` in the clone"
+    return click.ClickException(f"{who} {error.name}; {how}")
+
+
 @click.group(cls=Commands, context_settings={"max_content_width": 100})
 @click.version_option(package_name="nextday", message="%(version)s")
 def main() -> None:
@@ -128,8 +134,7 @@ def train(ctx: click.Context, arguments: tuple[str, ...]) -> None:
     try:
         from models.train import train as run
     except ModuleNotFoundError as error:
-        missing = f"training needs {error.name}; `make train` installs it, or `pip install -e '.[train]'` in the clone"
-        raise click.ClickException(missing) from error
+        raise _missing("training needs", error) from error
     code = run.main(list(arguments), prog_name="nextday train", standalone_mode=False)
     ctx.exit(code if isinstance(code, int) else 0)
 
@@ -217,10 +222,7 @@ def family(seed: int, first: datetime.datetime, stop: datetime.datetime, plots: 
     try:
         from models.family import FamilyConfig, run
     except ModuleNotFoundError as error:
-        missing = (
-            f"the family needs {error.name}; `make train` installs it, or `pip install -e '.[train]'` in the clone"
-        )
-        raise click.ClickException(missing) from error
+        raise _missing("the family needs", error) from error
     span = (np.datetime64(first, "D"), np.datetime64(stop, "D"))
     run(FamilyConfig(seed=seed, span=span), as_json=as_json, plots=plots)
 
@@ -236,8 +238,7 @@ def gradients(seed: int, plots: Path | None, *, quick: bool, network_free: bool,
     try:
         from models.gradients import GradientConfig, run
     except ModuleNotFoundError as error:
-        missing = f"gradients need {error.name}; `make train` installs it, or `pip install -e '.[train]'` in the clone"
-        raise click.ClickException(missing) from error
+        raise _missing("gradients need", error) from error
     run(GradientConfig.of(seed, quick=quick, network_free=network_free), as_json=as_json, plots=plots)
 
 

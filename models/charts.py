@@ -1,12 +1,12 @@
 """The record as a page of charts. Needs plotly, whose JavaScript goes into the page, so that it works offline."""
 
-import html
 from itertools import pairwise
 from typing import Any
 
 import plotly.graph_objects as go
 
 from models.baselines import GARCH
+from models.plots import document
 
 
 def page(market: str, scored: dict[str, Any], levels: list[float]) -> str:
@@ -19,19 +19,7 @@ def page(market: str, scored: dict[str, Any], levels: list[float]) -> str:
         levels: Of the quantiles.
     """
     figures = [by_series(scored["series"]), calibration(scored["scores"], levels), histogram(scored["scores"], levels)]
-    parts = [
-        figure.to_html(full_html=False, include_plotlyjs=place == 0, default_height="30rem")
-        for place, figure in enumerate(figures)
-    ]
-    title = html.escape(f"Next-day forecasts on {market}")
-    return "\n".join(
-        [
-            '<!doctype html><html lang="en"><meta charset="utf-8">',
-            f"<title>{title}</title><h1>{title}</h1>",
-            *parts,
-            "</html>",
-        ]
-    )
+    return document(f"Next-day forecasts on {market}", figures)
 
 
 def by_series(series: list[dict[str, Any]]) -> go.Figure:

@@ -8,7 +8,6 @@ It costs sharpness, and what is added after a shock comes a day late: off unless
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 
@@ -22,11 +21,7 @@ _QUARTILES = (LEVELS.index(0.25), LEVELS.index(0.75))
 
 def corrected(forecasts: Callable[[Doubles], Doubles], rate: float = RATE) -> Callable[[Doubles], Doubles]:
     """The same forecaster, its quantiles corrected by what came before; both are as `models.walk.Walk.quantiles`."""
-    return partial(_tracked, forecasts, rate)
-
-
-def _tracked(forecasts: Callable[[Doubles], Doubles], rate: float, closes: Doubles) -> Doubles:
-    return track(forecasts(closes), np.diff(np.log(closes)), rate)
+    return lambda closes: track(forecasts(closes), np.diff(np.log(closes)), rate)
 
 
 def track(quantiles: Doubles, returns: Doubles, rate: float, levels: Sequence[float] = LEVELS) -> Doubles:

@@ -28,6 +28,7 @@ from models.measures import LEVELS, PER_CENT, measured, newey_west_t
 from models.networks import Forecasting
 from models.packaged import FREE
 from models.panel import Panel
+from models.plots import write_pages
 from models.ragged import Doubles, Ints
 from models.train import trained_parameters
 
@@ -369,14 +370,7 @@ def chart(family: Family, folder: Path) -> Path:
     Raises:
         DataError: plotly is not installed.
     """
-    try:
-        from models.family_charts import page  # noqa: PLC0415 - plotly, for those who want charts
-    except ModuleNotFoundError as error:
-        raise DataError("charts need plotly; install it with `pip install -e '.[evaluate]'` in the clone") from error
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "family.html"
-    file.write_text(page(dataclasses.asdict(family)), encoding="utf-8")
-    return file
+    return write_pages("models.family_charts", {"family": (dataclasses.asdict(family),)}, folder)[0]
 
 
 def run(config: FamilyConfig, *, as_json: bool, plots: Path | None) -> None:

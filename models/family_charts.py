@@ -4,6 +4,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from models.plots import document
+
 _TITLE = "LSTM, RNN and MLP by history length"
 
 
@@ -15,22 +17,11 @@ def page(family: dict[str, Any]) -> str:
         family: The fields of `models.family.Family`.
     """
     figures = [losses(family), differences(family), parameters(family)]
-    parts = [
-        figure.to_html(full_html=False, include_plotlyjs=place == 0, default_height="30rem")
-        for place, figure in enumerate(figures)
-    ]
     about = (
         f"{family['forecasts']:,} forecasts of {family['series']} series, from {family['span'][0]} to before "
         f"{family['span'][1]}, seed {family['seed']}."
     )
-    return "\n".join(
-        [
-            '<!doctype html><html lang="en"><meta charset="utf-8">',
-            f"<title>{_TITLE}</title><h1>{_TITLE}</h1><p>{about}</p>",
-            *parts,
-            "</html>",
-        ]
-    )
+    return document(_TITLE, figures, about=about)
 
 
 def losses(family: dict[str, Any]) -> go.Figure:

@@ -5,6 +5,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from models.measures import PER_CENT
+from models.plots import document
 
 TITLE = "What becomes of the gradient over time"
 _CHANCE = 50
@@ -29,12 +30,7 @@ def page(measured: dict[str, Any]) -> str:
         )
         if measured[part]
     ]
-    parts = [
-        figure.to_html(full_html=False, include_plotlyjs=place == 0, default_height="32rem")
-        for place, figure in enumerate(figures)
-    ]
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{TITLE}</title><h1>{TITLE}</h1>'
-    return "\n".join([head, *parts, "</html>"])
+    return document(TITLE, figures, height="32rem")
 
 
 def one_unit(rows: list[dict[str, Any]]) -> go.Figure:

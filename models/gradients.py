@@ -18,11 +18,9 @@ import click
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from models import data, fit
-from models.errors import DataError
 from models.exploding import Clipped, Exploding, OneUnit, PlainConfig, clipping, exploding, one_unit, safe_norm
 from models.features import FEATURES
 from models.measures import LEVELS
@@ -30,6 +28,8 @@ from models.memory import HELD, MemoryConfig, Remembered, Start, remembered, sta
 from models.networks import HIDDEN, Forecasting, Recurrent, build
 from models.packaged import FREE
 from models.panel import Panel
+from models.plots import write_pages
+from models.progress import progress_bar
 from models.simulate import paths
 from models.windows import Windows
 
@@ -430,14 +430,7 @@ def charts(measured: Gradients, folder: Path) -> Path:
     Raises:
         DataError: plotly is not installed.
     """
-    try:
-        from models.gradient_charts import page  # noqa: PLC0415 - plotly, for those who want charts
-    except ModuleNotFoundError as error:
-        raise DataError("charts need plotly; install it with `pip install -e '.[evaluate]'` in the clone") from error
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "gradients.html"
-    file.write_text(page(dataclasses.asdict(measured)), encoding="utf-8")
-    return file
+    return write_pages("models.gradient_charts", {"gradients": (dataclasses.asdict(measured),)}, folder)[0]
 
 
 def run(config: GradientConfig, *, as_json: bool, plots: Path | None) -> None:
@@ -450,12 +443,7 @@ def run(config: GradientConfig, *, as_json: bool, plots: Path | None) -> None:
         plots: Folder for charts.
     """
     console = Console(stderr=True)
-    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def report(what: str, done: int, of: int) -> None:
-            bar.update(task, description=what, completed=done, total=of)
-
+    with progress_bar(console, "starting") as report:
         measured = measure(config, report)
     click.echo(json.dumps(dataclasses.asdict(measured), allow_nan=False) if as_json else markdown(measured))
     if plots:

@@ -73,9 +73,10 @@ def forecasts(asked: Asked) -> dict[str, Any]:
 
 def _forecast(asked: Asked, walk: Walk, prices: Panel, row: int) -> dict[str, Any]:
     closes = prices.closes[row]
-    ahead = forecast_ahead(walk, closes, asked.horizon, paths=asked.paths, seed=asked.seed)
     if asked.conformal:
         ahead = closes[-1] * np.exp(corrected(walk.quantiles)(closes)[-1:])
+    else:
+        ahead = forecast_ahead(walk, closes, asked.horizon, paths=asked.paths, seed=asked.seed)
     return {
         "id": prices.ids[row],
         "as_of": str(prices.dates_of(row)[-1]),

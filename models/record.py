@@ -12,7 +12,6 @@ from typing import Any
 import click
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models import data
 from models.ahead import rule_ahead
@@ -23,6 +22,8 @@ from models.errors import DataError
 from models.evaluate import Rule, Scores, Span, assess, baseline_rules, by_series, every_day, summary
 from models.measures import LEVELS
 from models.panel import Panel
+from models.plots import write_pages
+from models.progress import progress_bar
 from models.ragged import Doubles
 from models.settings import ModelSettings, from_env
 from models.walk import Walk
@@ -204,17 +205,8 @@ def charts(record: Mapping[str, Any], folder: Path) -> list[Path]:
     Raises:
         DataError: plotly is not installed.
     """
-    try:
-        from models.charts import page  # noqa: PLC0415 - plotly, for those who want charts
-    except ModuleNotFoundError as error:
-        raise DataError("charts need plotly; install it with `pip install -e '.[evaluate]'` in the clone") from error
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for market, scored in record["markets"].items():
-        file = folder / f"{market}.html"
-        file.write_text(page(market, scored, record["levels"]), encoding="utf-8")
-        files.append(file)
-    return files
+    pages = {market: (market, scored, record["levels"]) for market, scored in record["markets"].items()}
+    return write_pages("models.charts", pages, folder)
 
 
 def run(options: Mapping[str, Any], *, as_json: bool, plots: Path | None) -> None:
@@ -227,12 +219,7 @@ def run(options: Mapping[str, Any], *, as_json: bool, plots: Path | None) -> Non
         plots: Folder for charts.
     """
     console = Console(stderr=True)
-    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task("reading", total=None)
-
-        def report(what: str, done: int, of: int) -> None:
-            bar.update(task, description=what, completed=done, total=of)
-
+    with progress_bar(console, "reading") as report:
         record = evaluate(Wanted(store=from_env(ModelSettings).store, **options), report)
     if as_json:
         click.echo(to_json(record))

@@ -4,7 +4,7 @@ import logging
 import threading
 from pathlib import Path
 
-from models.bundle import Card, read_card, versions
+from models.bundle import Card, names, read_card, versions
 from models.errors import ModelError, UnknownModel
 from models.execution import Device
 from models.forecaster import Forecaster
@@ -31,9 +31,7 @@ class Repository:
 
     def names(self) -> list[str]:
         """Models that have at least one version, in alphabetical order."""
-        if not self.root.is_dir():
-            return []
-        return sorted(entry.name for entry in self.root.iterdir() if versions(entry))
+        return names(self.root)
 
     @property
     def ready(self) -> set[tuple[str, int]]:

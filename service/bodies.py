@@ -26,11 +26,16 @@ def read_body(request: Request, *, most: int, media_types: Sequence[str], hint: 
         hint: What a message about too large a body says besides.
     """
     stream, announced = _admit(request, most, media_types, hint)
+    body = read_announced(stream, announced)
+    if len(body) < announced:
+        raise BodyTruncated(received=len(body), announced=announced)
+    return body
+
+
+def read_announced(stream: Any, announced: int) -> bytes:
+    """As many bytes of a raw stream as were announced, fewer where it ends early."""
     body = stream.read(announced)
-    while len(body) < announced:
-        part = stream.read(announced - len(body))
-        if not part:
-            raise BodyTruncated(received=len(body), announced=announced)
+    while len(body) < announced and (part := stream.read(announced - len(body))):
         body += part
     return bytes(body)
 

@@ -8,11 +8,12 @@ Flask's route with the body as it came, so that there is one place that words er
 import io
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
 from models.repository import Repository
+from service.bodies import read_announced
 from service.exchange import Exchange, fixed_headers
 from service.forecasts import LARGE_BYTES, answer
 from service.settings import ServiceSettings
@@ -40,7 +41,7 @@ class HotPath:
             return self._behind(environ, start_response)
         exchange = Exchange.begin(environ.get("HTTP_X_REQUEST_ID", ""))
         announced = int(environ["CONTENT_LENGTH"])
-        body = _read(environ["wsgi.input"], announced)
+        body = read_announced(environ["wsgi.input"], announced)
         answered = self._answered(body) if len(body) == announced else None
         if answered is None:
             environ["wsgi.input"] = io.BytesIO(body)
@@ -77,14 +78,3 @@ class HotPath:
 def put_in_front(app: Flask, models: Repository, settings: ServiceSettings) -> None:
     """Let an app answer its busiest route before its own dispatch."""
     app.wsgi_app = HotPath(app.wsgi_app, models, settings)  # type: ignore[method-assign]  # Flask's idiom for this
-
-
-def _read(stream: Any, announced: int) -> bytes:
-    """As many bytes as were announced, fewer where the body was cut off."""
-    body: bytes = stream.read(announced)
-    while len(body) < announced:
-        part = stream.read(announced - len(body))
-        if not part:
-            break
-        body += part
-    return body

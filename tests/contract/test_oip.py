@@ -1,10 +1,7 @@
 """The Open Inference Protocol: every call of its real clients, to a real server process."""
 
 import asyncio
-import os
 import re
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +20,7 @@ from tritonclient.utils import InferenceServerException
 
 from service import schemas
 from tests.contract.protocol import ROWS, address, bits, refused, shape, tensors, walk, wanted
-from tests.integration.server_process import DEADLINE_S, Server, free_port, stop
+from tests.integration.server_process import DEADLINE_S, Server, starting
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "protocol.md").read_text()
 
@@ -229,20 +226,13 @@ def test_statistics_count_rows_requests_failures_and_the_time_of_each_stage(
 @contextmanager
 def serving_unready(folder: Path, **env: str) -> Iterator[Server]:
     """A server process that is live, and has ended afterwards."""
-    port = free_port()
-    env = {**os.environ, "NEXTDAY_PORT": str(port), "NEXTDAY_JOBS_URL": str(folder / "jobs"), **env}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "nextday", "serve"], env=env, stdout=log, stderr=log)
-    running = Server(f"http://127.0.0.1:{port}", process, folder / "log")
-    try:
+    with starting(folder, **env) as running:
         deadline = time.monotonic() + DEADLINE_S
         while running.log.read_text().count("Started worker-") < 2:
-            assert process.poll() is None, running.log.read_text()
+            assert running.process.poll() is None, running.log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.05)
         yield running
-    finally:
-        stop(running)
 
 
 @pytest.mark.parametrize(("variable", "status"), [("NEXTDAY_STORE", "404"), ("NEXTDAY_DEVICE", "503")])

@@ -28,13 +28,20 @@ class Server:
 @contextmanager
 def serving(folder: Path, **env: str) -> Iterator[Server]:
     """A server process that is ready, and has ended afterwards."""
+    with starting(folder, **env) as running:
+        wait_until_ready(running)
+        yield running
+
+
+@contextmanager
+def starting(folder: Path, **env: str) -> Iterator[Server]:
+    """A server process that has just begun, and has ended afterwards."""
     port = free_port()
     env = {**os.environ, "NEXTDAY_PORT": str(port), "NEXTDAY_JOBS_URL": str(folder / "jobs"), **env}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "nextday", "serve"], env=env, stdout=log, stderr=log)
     running = Server(f"http://127.0.0.1:{port}", process, folder / "log")
     try:
-        wait_until_ready(running)
         yield running
     finally:
         stop(running)
