@@ -10,7 +10,6 @@ from models.bundle import Bundle, Card, read_bundle
 from models.errors import BundleError, EmptyRequest, InvalidSeries, ModelError, SeriesFault
 from models.execution import Device, open_session, provider_of
 from models.ragged import Floats, Ints, Ragged, faults
-from models.together import Together
 
 ROWS_PER_RUN = 32
 """Rows that one run takes: 16 to 64 are the cheapest a row, more cost up to a quarter."""
@@ -35,7 +34,6 @@ class Forecaster:
 
     Attributes:
         card: Of its bundle.
-        together: `run`, shared with the callers that wait at the same time.
         provider: The execution provider that runs it.
     """
 
@@ -48,7 +46,6 @@ class Forecaster:
             ProviderUnavailable: The device asked for did not load.
         """
         self.card: Card = bundle.card
-        self.together = Together(self.run)
         self._pid = os.getpid()
         try:
             self._session = open_session(bundle.model, device=device, device_id=device_id, threads=threads)
@@ -129,8 +126,10 @@ class Forecaster:
 
 def _batches(lengths: Ints) -> Iterator[Ints]:
     """Row numbers, those of like length together, in runs of bounded size and little padding."""
-    if len(lengths) == 1:
-        yield np.zeros(1, np.int64)
+    if len(lengths) == 1 or (lengths == lengths[0]).all():
+        most = min(ROWS_PER_RUN, max(1, DAYS_PER_RUN // int(lengths[0])))
+        for start in range(0, len(lengths), most):
+            yield np.arange(start, min(start + most, len(lengths)))
         return
     order = np.argsort(lengths, kind="stable")[::-1]
     start = 0

@@ -32,10 +32,20 @@ class Ragged:
     @classmethod
     def of(cls, rows: Iterable[Sequence[float] | npt.NDArray[np.floating]]) -> "Ragged":
         """The same closes, from a list of rows."""
-        arrays = [np.asarray(row, np.float64) for row in rows]
+        arrays = [np.array(row, np.float64) for row in rows]
+        if len(arrays) == 1:
+            return cls(arrays[0], np.array([0, len(arrays[0])]))
         offsets = np.zeros(len(arrays) + 1, np.int64)
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
         return cls(np.concatenate(arrays) if arrays else np.empty(0), offsets)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
+        """The rows of all parts, in their order."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        offsets = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        return cls(np.concatenate([part.values[part.offsets[0] : part.offsets[-1]] for part in parts]), offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -49,7 +59,7 @@ class Ragged:
     @property
     def lengths(self) -> Ints:
         """Days in each row. Shape ``(B,)``."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]
 
     def take(self, rows: Ints) -> "Ragged":
         """Those rows, in that order."""
@@ -69,6 +79,8 @@ class Ragged:
             only = self[int(rows[0])].astype(np.float32)
             return only[None], np.array([len(only)])
         starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
+        if (lengths == lengths[0]).all():
+            return self.values[starts[:, None] + np.arange(lengths[0])].astype(np.float32), lengths
         days = np.arange(lengths.max())
         inside = days < lengths[:, None]
         closes = np.ones(inside.shape, np.float32)
@@ -89,9 +101,9 @@ def faults(rows: Ragged, *, min_days: int, max_days: int) -> list[SeriesFault]:
     """
     found = _length_faults(rows, min_days, max_days)
     values = rows.values
-    good = (values >= SMALLEST_CLOSE) & (values <= LARGEST_CLOSE)
-    if good.all():
+    if not len(values) or (values.min() >= SMALLEST_CLOSE and values.max() <= LARGEST_CLOSE):  # no NaN is
         return [found[row] for row in sorted(found)]
+    good = (values >= SMALLEST_CLOSE) & (values <= LARGEST_CLOSE)
     bad = np.flatnonzero(~good)
     owners = np.searchsorted(rows.offsets, bad, side="right") - 1
     for position, row in zip(bad.tolist(), owners.tolist(), strict=True):
@@ -103,7 +115,9 @@ def faults(rows: Ragged, *, min_days: int, max_days: int) -> list[SeriesFault]:
 
 def _length_faults(rows: Ragged, min_days: int, max_days: int) -> dict[int, SeriesFault]:
     lengths = rows.lengths
-    found = {}
+    found: dict[int, SeriesFault] = {}
+    if len(lengths) and lengths.min() >= min_days and lengths.max() <= max_days:
+        return found
     for row in np.flatnonzero((lengths < min_days) | (lengths > max_days)).tolist():
         days = int(lengths[row])
         wanted = f"this model needs at least {min_days}" if days < min_days else f"at most {max_days} are taken"

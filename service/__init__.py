@@ -3,12 +3,11 @@
 from flask import Flask
 
 from models.repository import Repository
+from service.busy import BusyRoutes
+from service.busy import routes as busy_routes
 from service.catalogue import routes as model_routes
-from service.errors import handle_errors
-from service.exchange import observe
-from service.forecasts import routes as forecast_routes
+from service.dispatch import handle_errors, observe
 from service.health import routes as health_routes
-from service.hotpath import put_in_front
 from service.jobs import routes as job_routes
 from service.oip import routes as protocol_routes
 from service.pages import add_pages
@@ -28,15 +27,15 @@ def create_app(settings: ServiceSettings, *, models: Repository | None = None, j
     models = models or open_models(settings)
     jobs = jobs or Jobs.connect(settings, models)
     app = Flask(__name__, static_folder=None)
-    app.register_blueprint(forecast_routes(models, settings))
+    busy = app.extensions["busy"] = BusyRoutes(models, settings)
+    app.register_blueprint(busy_routes(busy))
     app.register_blueprint(model_routes(models))
     app.register_blueprint(job_routes(models, jobs, settings))
     app.register_blueprint(health_routes(models, jobs))
-    app.register_blueprint(protocol_routes(models, settings))
+    app.register_blueprint(protocol_routes(models, settings, busy.statistics))
     add_pages(app)
     observe(app)
     handle_errors(app)
-    put_in_front(app, models, settings)
     return app
 
 

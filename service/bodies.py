@@ -4,39 +4,73 @@ Bodies of requests, let in only if they are whole.
 WSGI servers hand on a body that was cut off as if it were complete, so each is held against its Content-Length.
 """
 
+import functools
 import io
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 from flask import Request
+from werkzeug.http import parse_options_header
 
 from service.errors import BodyTooLarge, BodyTruncated, LengthRequired, UnsupportedMediaType
 
 READ_BYTES = 64 * 1024
+UTF_8 = ("utf-8", "utf8", "us-ascii")
 
 
-def read_body(request: Request, *, most: int, media_types: Sequence[str], hint: str = "") -> bytes:
+def check_type(content_type: str, encoding: str, media_types: Sequence[str]) -> None:
     """
-    The whole body of a request; raises as `open_body` does.
+    Refuse a body by its headers Content-Type and Content-Encoding, "" where there is none.
+
+    Raises:
+        UnsupportedMediaType: One of them is not taken.
+    """
+    media_type, charset = _parsed(content_type)
+    if media_type not in media_types or charset not in UTF_8:
+        raise UnsupportedMediaType(header="Content-Type", given=content_type, known=media_types)
+    if encoding:
+        raise UnsupportedMediaType(header="Content-Encoding", given=encoding, known=["none, an unpacked body"])
+
+
+def announced_bytes(length: str, *, chunked: bool, most: int, hint: str = "") -> int:
+    """
+    A body's length, as its header Content-Length announces it.
 
     Args:
-        request: The request, its body unread.
+        length: The header, "" where there is none.
+        chunked: Whether there is a Transfer-Encoding.
         most: Bytes that are taken.
-        media_types: Content-Types that are taken.
         hint: What a message about too large a body says besides.
+
+    Raises:
+        LengthRequired: The length is not told.
+        BodyTooLarge: It is more than is taken.
     """
-    stream, announced = _admit(request, most, media_types, hint)
-    body = read_announced(stream, announced)
-    if len(body) < announced:
-        raise BodyTruncated(received=len(body), announced=announced)
-    return body
+    if chunked or not (length.isascii() and length.isdecimal()):
+        raise LengthRequired
+    announced = int(length) if len(length) < 20 else 10**20
+    if announced > most:
+        raise BodyTooLarge(given=announced, most=most, hint=hint)
+    return announced
+
+
+def read_body(request: Request, *, most: int) -> bytes:
+    """The whole body of a request, whatever its type; raises as `open_body` does."""
+    return read_announced(request.environ["wsgi.input"], _announced(request, most))
 
 
 def read_announced(stream: Any, announced: int) -> bytes:
-    """As many bytes of a raw stream as were announced, fewer where it ends early."""
+    """
+    As many bytes of a raw stream as were announced.
+
+    Raises:
+        BodyTruncated: It ends early.
+    """
     body = stream.read(announced)
     while len(body) < announced and (part := stream.read(announced - len(body))):
         body += part
+    if len(body) < announced:
+        raise BodyTruncated(received=len(body), announced=announced)
     return bytes(body)
 
 
@@ -50,27 +84,21 @@ def open_body(request: Request, *, most: int, media_types: Sequence[str]) -> Bin
         BodyTruncated: It ends early; where it is a file, the read at its end raises this.
         UnsupportedMediaType: Its Content-Type or Content-Encoding is not taken.
     """
-    stream, announced = _admit(request, most, media_types, "")
-    return io.BufferedReader(_WholeBody(stream, announced), READ_BYTES)
+    check_type(request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""), media_types)
+    announced = _announced(request, most)
+    return io.BufferedReader(_WholeBody(request.environ["wsgi.input"], announced), READ_BYTES)
 
 
-def _admit(request: Request, most: int, media_types: Sequence[str], hint: str) -> tuple[Any, int]:
-    """The raw stream of a body, and its length as announced."""
-    _check_type(request, media_types)
-    if request.content_length is None or "Transfer-Encoding" in request.headers:
-        raise LengthRequired
-    if request.content_length > most:
-        raise BodyTooLarge(given=request.content_length, most=most, hint=hint)
-    return request.environ["wsgi.input"], request.content_length
+@functools.lru_cache(maxsize=256)
+def _parsed(content_type: str) -> tuple[str, str]:
+    """Media type and charset of a Content-Type."""
+    media_type, options = parse_options_header(content_type)
+    return media_type.lower(), options.get("charset", "utf-8").lower()
 
 
-def _check_type(request: Request, media_types: Sequence[str]) -> None:
-    charset = request.mimetype_params.get("charset", "utf-8").lower()
-    if request.mimetype not in media_types or charset not in ("utf-8", "utf8", "us-ascii"):
-        given = request.headers.get("Content-Type", "")
-        raise UnsupportedMediaType(header="Content-Type", given=given, known=media_types)
-    if encoding := request.headers.get("Content-Encoding"):
-        raise UnsupportedMediaType(header="Content-Encoding", given=encoding, known=["none, an unpacked body"])
+def _announced(request: Request, most: int) -> int:
+    chunked = "Transfer-Encoding" in request.headers
+    return announced_bytes(request.headers.get("Content-Length", ""), chunked=chunked, most=most)
 
 
 class _WholeBody(io.RawIOBase):

@@ -1,5 +1,5 @@
 """
-Errors of the HTTP edge, and how every error is answered, from one table: problem+json (RFC 9457); under /v2 its own.
+Errors of the HTTP edge, and the one table from every error to its status; `service.problems` words the answers.
 
     NextdayError
     └── HttpError
@@ -16,20 +16,15 @@ Errors of the HTTP edge, and how every error is answered, from one table: proble
         ├── InvalidEncoding         a compressed body that does not unpack
         ├── UnpackedTooLarge        a compressed body that unpacks to more bytes than are taken
         ├── NotOffered              a part of the protocol that is not there
+        ├── BodyTooSlow             a body that does not come
+        ├── Overloaded              more requests at a time than are worked on
         └── NotReady                a service that cannot forecast
 """
 
-import logging
-from collections.abc import Iterable, Iterator
-from http import HTTPStatus
-from itertools import islice
-from typing import Any, NamedTuple
-
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from models.errors import EmptyRequest, InputError, InvalidSeries, ModelError, NextdayError, UnknownLevel, UnknownModel
-from worker.answers import encode
 from worker.errors import (
     IdempotencyConflict,
     JobNotFinished,
@@ -42,17 +37,10 @@ from worker.errors import (
     UnsupportedFormat,
 )
 from worker.requests import InvalidJson, InvalidRequest, TooManySeries
-from worker.tables import JSON
 
 PROBLEM_TYPE = "application/problem+json"
 PROTOCOL = "/v2"
 """Below it errors are those of the Open Inference Protocol."""
-RETRY_AFTER_S = 5
-"""Seconds after which a caller may try again what time can cure."""
-MAX_FAULTS = 1000
-"""Most faults that one answer lists."""
-
-log = logging.getLogger(__name__)
 
 
 class HttpError(NextdayError):
@@ -74,10 +62,11 @@ class BodyTooLarge(HttpError):
 
 
 class BodyTruncated(HttpError):
-    """Fewer bytes came than were announced."""
+    """Fewer bytes came than were announced; how many is not always known."""
 
-    def __init__(self, *, received: int, announced: int) -> None:
-        super().__init__(f"the body ended after {received} bytes; its Content-Length says {announced}")
+    def __init__(self, *, received: int | None, announced: int) -> None:
+        where = "early" if received is None else f"after {received} bytes"
+        super().__init__(f"the body ended {where}; its Content-Length says {announced}")
 
 
 class TooManyCloses(HttpError):
@@ -148,6 +137,22 @@ class NotOffered(HttpError):
     """A part of the protocol that is not there."""
 
 
+class BodyTooSlow(HttpError):
+    """A body that does not come, or comes too slowly to be waited for."""
+
+    def __init__(self, *, waited_s: float) -> None:
+        super().__init__(f"the body did not come within {waited_s:g} s; send it at once")
+
+
+class Overloaded(HttpError):
+    """More requests at a time than are worked on; turned away before anything is read."""
+
+    retry_after_s = 1
+
+    def __init__(self, *, most: int) -> None:
+        super().__init__(f"{most} requests are being answered already; try again in a second")
+
+
 class NotReady(HttpError):
     """Some model is not ready, or there is none."""
 
@@ -172,6 +177,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     ModelNotFound: Problem(404, "model-not-found", "There is no such model"),
     NotAcceptable: Problem(406, "not-acceptable", "The format asked for is not given"),
     JobNotFinished: Problem(409, "job-not-finished", "The job has not ended"),
+    BodyTooSlow: Problem(408, "body-too-slow", "The body did not come in time"),
     LengthRequired: Problem(411, "length-required", "The body's length is not told"),
     BodyTooLarge: Problem(413, "body-too-large", "The body is too large"),
     UnpackedTooLarge: Problem(413, "body-too-large", "The body is too large"),
@@ -192,96 +198,10 @@ PROBLEMS: dict[type[Exception], Problem] = {
     TooManyJobs: Problem(429, "too-many-jobs", "Too many jobs are unfinished"),
     QueueUnavailable: Problem(503, "queue-unavailable", "The job queue does not answer"),
     NotOffered: Problem(501, "not-offered", "This part of the protocol is not offered"),
+    Overloaded: Problem(503, "overloaded", "Too many requests at a time"),
     NotReady: Problem(503, "not-ready", "The service is not ready"),
     ResultsDamaged: Problem(500, "results-damaged", "The job's results are damaged on disk"),
     StorageUnavailable: Problem(507, "storage-unavailable", "The job cannot be stored"),
     ModelError: Problem(503, "model-not-ready", "The model is not ready"),
 }
 BUG = Problem(500, "internal-error", "Something went wrong here")
-
-
-def handle_errors(app: Flask) -> None:
-    """Let an app answer every error, its router's and its bugs too, in the form that the path asks for."""
-    app.register_error_handler(NextdayError, answer_error)
-    app.register_error_handler(HTTPException, answer_router_error)
-    app.register_error_handler(Exception, answer_bug)
-
-
-def answer_error(error: NextdayError) -> Response:
-    """The answer to one of our own errors; what is not in the table is a bug."""
-    problem = next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), None)
-    if problem is None:
-        return answer_bug(error)
-    detail = str(error)
-    if isinstance(error, ModelError):  # its reason names folders of this machine, which are the operator's matter
-        log.error("%s", error)
-        detail = "the model is not ready; GET /readyz tells which are"
-    answer = _render(problem, detail, _places(error))
-    if problem.status in (429, 503, 507):
-        answer.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return answer
-
-
-def answer_router_error(error: HTTPException) -> Response:
-    """The answer to an error that the router raised: no such path, or no such method for it."""
-    status = error.code or 500
-    if status < 400:
-        return error.get_response()  # type: ignore[return-value]  # a redirect is no problem
-    title = HTTPStatus(status).phrase
-    problem = Problem(status, title.lower().replace(" ", "-"), title)
-    allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or []))
-    details = {
-        404: "there is nothing at this path; GET /openapi.json lists what there is",
-        405: f"this path takes {allowed}",
-    }
-    answer = _render(problem, details.get(status, error.description or title), [])
-    if allowed:
-        answer.headers["Allow"] = allowed
-    return answer
-
-
-def answer_bug(error: Exception) -> Response:
-    """The answer to an error of ours: nothing of it goes out, all of it goes into the log under the request's id."""
-    log.error("a request failed", exc_info=error)
-    return _render(BUG, "the error is logged under this answer's X-Request-Id", [])
-
-
-def _places(error: NextdayError) -> list[dict[str, str]]:
-    """Where in the request the faults are, as JSON pointers into the body or names of parameters."""
-    if isinstance(error, InvalidParameter):
-        return [{"parameter": error.name, "detail": str(error)}]
-    return [{"pointer": pointer, "detail": detail} for pointer, detail in islice(_pointers(error), MAX_FAULTS)]
-
-
-def _pointers(error: NextdayError) -> Iterator[tuple[str, str]]:
-    match error:
-        case InvalidSeries():
-            for each in error.faults:
-                yield f"/series/{each.series}" + ("" if each.close is None else f"/closes/{each.close}"), str(each)
-        case InvalidRequest():
-            for fault in error.faults:
-                yield fault.pointer, fault.detail
-        case UnknownModel():
-            yield "/model" if error.version is None else "/version", str(error)
-        case UnknownLevel():
-            yield "/levels", str(error)
-        case TooManyDays():
-            yield "/horizon", str(error)
-        case EmptyRequest() | TooManySeries() | TooManyCloses():
-            yield "/series", str(error)
-
-
-def _render(problem: Problem, detail: str, places: list[dict[str, str]]) -> Response:
-    if request.path == PROTOCOL or request.path.startswith(f"{PROTOCOL}/"):
-        # The protocol has one status for what a caller can mend, and clients read the key `error` and nothing else.
-        status = 400 if problem.status == 422 else problem.status
-        return Response(encode({"error": detail}), status, content_type=JSON)
-    document: dict[str, Any] = {
-        "type": f"/problems/{problem.slug}",
-        "title": problem.title,
-        "status": problem.status,
-        "detail": detail,
-    }
-    if places:
-        document["errors"] = places
-    return Response(encode(document), problem.status, content_type=PROBLEM_TYPE)

@@ -1,12 +1,9 @@
 """``POST /v1/forecasts``: decode, check, run, encode."""
 
-import threading
+import functools
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
-from typing import Any
 
 import numpy as np
-from flask import Blueprint, Response, request
 
 from models.ahead import forecast_ahead
 from models.errors import InvalidSeries, SeriesFault
@@ -14,38 +11,23 @@ from models.forecaster import Forecaster
 from models.ragged import Floats, Ragged
 from models.repository import Repository
 from models.walk import Walk
-from service.bodies import read_body
 from service.errors import TooManyCloses, TooManyDays
+from service.exchange import Answer
 from service.settings import ServiceSettings
-from worker.answers import Levels, days, encode, forecast, level_columns
+from service.work import Work
+from worker.answers import Levels, days, encode, forecasts, level_columns
 from worker.requests import Series, decode
 from worker.tables import JSON
 
-LARGE_BYTES = 1024 * 1024
-LARGE_AT_ONCE = 2
-"""Large bodies that a process works on at a time, since a number in memory takes many times its bytes in JSON."""
+PATH = "/v1/forecasts"
 MAX_DAYS_DRAWN = 500
 """Days behind the next one, over all series of a request: each is a thousand rows of work."""
 AS_A_JOB = "; send more as a job to POST /v1/jobs"
 
 
-def routes(models: Repository, settings: ServiceSettings) -> Blueprint:
-    """The route of single forecasts."""
-    views = Blueprint("forecasts", __name__)
-    turn = threading.BoundedSemaphore(LARGE_AT_ONCE)
-
-    @views.post("/v1/forecasts")
-    def post_forecasts() -> Response:
-        body = read_body(request, most=settings.max_body_bytes, media_types=(JSON,), hint=AS_A_JOB)
-        with turn if len(body) > LARGE_BYTES else nullcontext():
-            return Response(answer(body, models, settings), content_type=JSON)
-
-    return views
-
-
-def answer(body: bytes, models: Repository, settings: ServiceSettings) -> bytes:
+def prepare(body: bytes, models: Repository, settings: ServiceSettings) -> Work:
     """
-    The answer to a forecast request.
+    The rows of a forecast request.
 
     Args:
         body: A `worker.requests.ForecastRequest` as JSON.
@@ -68,15 +50,27 @@ def answer(body: bytes, models: Repository, settings: ServiceSettings) -> bytes:
     _check(rows, faults, forecaster)
     if (drawn := len(rows) * (asked.horizon - 1)) > MAX_DAYS_DRAWN:
         raise TooManyDays(given=drawn, most=MAX_DAYS_DRAWN)
-    quantiles = forecaster.together(rows)
-    forecasts = _forecasts(asked.series, rows, quantiles, levels)
-    if asked.horizon > 1:
-        walk = models.walk(asked.model, forecaster.card.version)
-        for each, ahead in zip(forecasts, _ahead(walk, rows, quantiles, asked.horizon), strict=True):
-            each["days"] = days(ahead, levels)
+
+    def finish(quantiles: Floats) -> Answer:
+        forecasts = _forecasts(asked.series, rows, quantiles, levels)
+        if asked.horizon > 1:
+            walk = models.walk(asked.model, forecaster.card.version)
+            forecasts = _with_days(forecasts, _ahead(walk, rows, quantiles, asked.horizon), levels)
+        content = b'{"model":%b,"forecasts":[%b]}' % (model_used(forecaster), b",".join(forecasts))
+        return Answer(200, [("content-type", JSON)], content)
+
+    return Work(forecaster, rows, finish, heavy=asked.horizon > 1)
+
+
+def model_used(forecaster: Forecaster) -> bytes:
+    """The model that answered and what it ran on, as JSON."""
     card = forecaster.card
-    model = {"name": card.name, "version": card.version, "digest": card.digest, "provider": forecaster.provider}
-    return encode({"model": model, "forecasts": forecasts})
+    return _encoded(card.name, card.version, card.digest, forecaster.provider)
+
+
+@functools.lru_cache(maxsize=256)
+def _encoded(name: str, version: int, digest: str, provider: str) -> bytes:
+    return encode({"name": name, "version": version, "digest": digest, "provider": provider})
 
 
 def _ahead(walk: Walk, rows: Ragged, quantiles: Floats, horizon: int) -> Iterator[Floats]:
@@ -95,6 +89,14 @@ def _check(rows: Ragged, unreadable: Mapping[int, SeriesFault], forecaster: Fore
         raise InvalidSeries(faults=[faults[place] for place in sorted(faults)])
 
 
-def _forecasts(series: list[Series], rows: Ragged, quantiles: Floats, levels: Levels) -> list[dict[str, Any]]:
-    last_closes = rows.values[rows.offsets[1:] - 1]
-    return [forecast(each.id, each.as_of, last_closes[row], quantiles[row], levels) for row, each in enumerate(series)]
+def _forecasts(series: list[Series], rows: Ragged, quantiles: Floats, levels: Levels) -> list[bytes]:
+    last_closes = rows.values[rows.offsets[1:] - 1].astype(np.float32)
+    return forecasts([each.id for each in series], [each.as_of for each in series], last_closes, quantiles, levels)
+
+
+def _with_days(forecasts: list[bytes], ahead: Iterator[Floats], levels: Levels) -> list[bytes]:
+    """Forecasts in JSON with each of the next days, shape ``(H, Q)``, in place of the closing brace."""
+    return [
+        b'%b,"days":%b}' % (one[:-1], encode(days(quantiles, levels)))
+        for one, quantiles in zip(forecasts, ahead, strict=True)
+    ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from flask import Blueprint, Request, Response, request
-from werkzeug.wsgi import FileWrapper
+from werkzeug.wsgi import wrap_file
 
 from models.errors import UnknownLevel, UnknownModel
 from models.repository import DEFAULT_MODEL, Repository
@@ -102,7 +102,8 @@ def _download(parts: Iterator[bytes], name: str, folder: str) -> Response:
         raise
     size_bytes = file.tell()
     file.seek(0)
-    answer = Response(FileWrapper(file, SENT_BYTES), content_type=DOWNLOADS[name.rpartition(".")[2]])
+    sent = wrap_file(request.environ, file, SENT_BYTES)
+    answer = Response(sent, content_type=DOWNLOADS[name.rpartition(".")[2]], direct_passthrough=True)
     answer.content_length = size_bytes
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from flask import g, has_request_context
+
+from service.exchange import current_id
 
 CONFIG: dict[str, Any] = {
     "version": 1,
@@ -40,8 +41,8 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if has_request_context():
-            line["request_id"] = g.get("request_id")
+        if request_id := current_id.get():
+            line["request_id"] = request_id
         line |= getattr(record, "facts", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

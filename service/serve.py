@@ -10,19 +10,24 @@ import socket
 import threading
 from functools import partial
 from ipaddress import ip_address
+from typing import Any, cast
 
-from flask import Flask
 from granian import Granian, _signals
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
 from models.errors import NextdayError, SettingError
 from service import create_app, open_models
+from service.door import Door
 from service.logs import CONFIG
 from service.settings import ServiceSettings
 
 HEADER_TIMEOUT_S = 30
 """Seconds that a connection may take to send a request's headers, or be idle between requests."""
+MAX_CONNECTIONS = 4096
+"""Connections that a process holds open, idle ones too; more wait until one ends."""
+MAX_HEAD_BYTES = 64 * 1024
+"""Largest head of a request."""
 LARGEST_PORT = 65_535
 
 log = logging.getLogger(__name__)
@@ -52,25 +57,28 @@ def serve(settings: ServiceSettings) -> None:
         "nextday",
         address=address,
         port=settings.port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
+        loop=Loops.uvloop,
         http=HTTPModes.http1,
+        websockets=False,
         workers=settings.processes,
-        blocking_threads=settings.threads,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_S * 1000),
+        backpressure=MAX_CONNECTIONS,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_S * 1000, max_buffer_size=MAX_HEAD_BYTES),
         log_dictconfig=CONFIG,
         respawn_failed_workers=True,
         workers_kill_timeout=settings.drain_s,
     )
-    server.serve(target_loader=partial(load, settings), wrap_loader=False)
+    # Its types know functions alone; the door is an object, as RSGI has it.
+    server.serve(target_loader=cast(Any, partial(load, settings)), wrap_loader=False)
 
 
-def load(settings: ServiceSettings) -> Flask:
+def load(settings: ServiceSettings) -> Door:
     """The service with the newest version of every model ready, made in the process that will answer."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _leave_ctrl_c_to_the_parent()
     models = open_models(settings)
     models.load_newest()
-    return create_app(settings, models=models)
+    return Door(create_app(settings, models=models), settings)
 
 
 def _end_with_parent() -> None:

@@ -1,5 +1,6 @@
 """What a forecast looks like outside, the same object in an HTTP answer and in a job's results."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ class Levels:
         columns: Where they are among the model's quantiles.
         median: Where the median is among the model's quantiles.
         known: How many quantiles the model gives.
+        template: A forecast in JSON with gaps: id, as_of, last close, median, and a gap a level.
     """
 
     values: list[float]
@@ -29,6 +31,12 @@ class Levels:
     columns: list[int]
     median: int
     known: int
+    template: bytes
+
+    @property
+    def all(self) -> bool:
+        """Whether all of the model's quantiles are answered."""
+        return len(self.columns) == self.known
 
 
 def level_columns(asked: Sequence[float] | None, known: Sequence[float]) -> Levels:
@@ -42,32 +50,45 @@ def level_columns(asked: Sequence[float] | None, known: Sequence[float]) -> Leve
     Raises:
         UnknownLevel: The model does not give one of them.
     """
+    return _levels(None if asked is None else tuple(sorted(set(asked))), tuple(known))
+
+
+@functools.lru_cache(maxsize=256)
+def _levels(asked: tuple[float, ...] | None, known: tuple[float, ...]) -> Levels:
     wanted = set(known if asked is None else asked)
     for level in sorted(wanted - set(known)):
         raise UnknownLevel(level=level, known=known)
     columns = [column for column, level in enumerate(known) if level in wanted]
     values = [known[column] for column in columns]
-    return Levels(values, [str(level) for level in values], columns, list(known).index(0.5), len(known))
+    keys = [str(level) for level in values]
+    gaps = ",".join(f'"{key}":%b' for key in keys)
+    template = f'{{"id":%b,"as_of":%b,"last_close":%b,"median":%b,"quantiles":{{{gaps}}}}}'.encode()
+    return Levels(values, keys, columns, list(known).index(0.5), len(known), template)
 
 
-def forecast(series_id: str, as_of: str | None, last_close: float, quantiles: Floats, levels: Levels) -> dict[str, Any]:
+def forecasts(
+    ids: Sequence[str], as_ofs: Sequence[str | None], last_closes: Floats, quantiles: Floats, levels: Levels
+) -> list[bytes]:
     """
-    One series' forecast.
+    Forecasts as JSON, one object a series. The numbers are written all at once: one by one takes five times as long.
 
     Args:
-        series_id: The caller's name for the series.
-        as_of: The last day seen, as the caller wrote it.
-        last_close: In quote currency; answered as the graph saw it, in float32.
-        quantiles: All of the model's quantiles, in quote currency. Shape ``(Q,)``.
+        ids: The callers' names for the series, B of them.
+        as_ofs: The last day seen of each, as the caller wrote it.
+        last_closes: In quote currency, as the graph saw them. Shape ``(B,)``.
+        quantiles: All of the model's quantiles, in quote currency. Shape ``(B, Q)``.
         levels: Which of them to answer.
     """
-    return {
-        "id": series_id,
-        "as_of": as_of,
-        "last_close": np.float32(last_close),
-        "median": quantiles[levels.median],
-        "quantiles": dict(zip(levels.keys, quantiles[levels.columns], strict=True)),
-    }
+    if not len(quantiles):
+        return []
+    closes = encode(last_closes)[1:-1].split(b",")
+    rows = encode(np.ascontiguousarray(quantiles))[2:-2].split(b"],[")
+    written = []
+    for name, as_of, close, row in zip(ids, as_ofs, closes, rows, strict=True):
+        numbers = row.split(b",")
+        answered = numbers if levels.all else [numbers[column] for column in levels.columns]
+        written.append(levels.template % (encode(name), encode(as_of), close, numbers[levels.median], *answered))
+    return written
 
 
 def days(ahead: Floats, levels: Levels) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from worker.answers import Levels, encode, forecast
+from worker.answers import Levels, encode
+from worker.answers import forecasts as json_forecasts
 from worker.errors import UnsupportedFormat
 from worker.tables import CSV, NDJSON
 
@@ -39,8 +40,8 @@ def forecasts(results: pa.Table, media_type: str, levels: Levels, *, first: bool
     quantiles = good["quantiles"].combine_chunks().flatten().to_numpy().reshape(len(good), levels.known)
     if media_type == CSV:
         return _csv(_columns(good, quantiles, levels), first=first)
-    rows = zip(good["id"].to_pylist(), good["as_of"].to_pylist(), good["last_close"].to_numpy(), quantiles, strict=True)
-    lines = [encode(forecast(series_id, as_of, last_close, row, levels)) for series_id, as_of, last_close, row in rows]
+    last_closes = good["last_close"].to_numpy()
+    lines = json_forecasts(good["id"].to_pylist(), good["as_of"].to_pylist(), last_closes, quantiles, levels)
     return b"".join(line + b"\n" for line in lines)
 
 

@@ -1,35 +1,32 @@
 """``/v2``: the Open Inference Protocol over REST, as Triton's clients speak it."""
 
-import threading
-from contextlib import nullcontext
 from typing import Any
 
 from flask import Blueprint, Response, request
 
 from models.repository import Repository
+from service.bodies import read_body
 from service.errors import NotOffered
-from service.forecasts import AS_A_JOB, LARGE_AT_ONCE, LARGE_BYTES
-from service.oip.inference import Limits, find, infer
+from service.oip.inference import OCTETS, find
 from service.oip.metadata import check_ready, model_config, model_metadata, repository_index, server_metadata
-from service.oip.packing import packed, unpacked
-from service.oip.requests import LENGTH_HEADER, header_length, read_index_request, read_load_request
+from service.oip.packing import unpacked
+from service.oip.requests import read_index_request, read_load_request
 from service.oip.statistics import Statistics
 from service.settings import ServiceSettings
 from worker.answers import encode
 from worker.tables import JSON
 
+__all__ = ["OCTETS", "routes"]
+
 MODEL = "/v2/models/<name>"
 VERSION = "/v2/models/<name>/versions/<version>"
-OCTETS = "application/octet-stream"
 
 
-def routes(models: Repository, settings: ServiceSettings) -> Blueprint:
-    """The routes of the protocol; what one process has answered is counted for as long as it lives."""
+def routes(models: Repository, settings: ServiceSettings, statistics: Statistics) -> Blueprint:
+    """The routes of the protocol but for inference, which `service.busy` answers and counts."""
     views = Blueprint("oip", __name__)
-    statistics = Statistics()
     _add_health(views, models)
     _add_metadata(views, models)
-    _add_inference(views, models, settings, statistics)
     _add_statistics(views, models, statistics)
     _add_repository(views, models, settings)
     return views
@@ -72,30 +69,6 @@ def _add_metadata(views: Blueprint, models: Repository) -> None:
         return _json(model_config(models, name, version))
 
 
-def _add_inference(views: Blueprint, models: Repository, settings: ServiceSettings, statistics: Statistics) -> None:
-    turn = threading.BoundedSemaphore(LARGE_AT_ONCE)
-    limits = Limits(series=settings.max_series, closes=settings.max_closes)
-
-    @views.post(f"{MODEL}/infer")
-    @views.post(f"{VERSION}/infer")
-    def post_infer(name: str, version: str | None = None) -> Response:
-        body = unpacked(request, most=settings.max_body_bytes, hint=AS_A_JOB)
-        forecaster = find(models, name, version)
-        with statistics.watch(name, forecaster.card.version) as laps:
-            with turn if len(body) > LARGE_BYTES else nullcontext():
-                laps.lap("queue")
-                answer = infer(body, header_length(request), forecaster, limits, laps)
-            content, encoding = packed(answer.content, request)
-            laps.lap("compute_output")
-        response = Response(content, content_type=JSON if answer.json_bytes is None else OCTETS)
-        response.headers["Vary"] = "Accept-Encoding"
-        if answer.json_bytes is not None:
-            response.headers[LENGTH_HEADER] = str(answer.json_bytes)
-        if encoding:
-            response.headers["Content-Encoding"] = encoding
-        return response
-
-
 def _add_statistics(views: Blueprint, models: Repository, statistics: Statistics) -> None:
     @views.get("/v2/models/stats")
     def all_statistics() -> Response:
@@ -113,7 +86,10 @@ def _add_repository(views: Blueprint, models: Repository, settings: ServiceSetti
     def body() -> bytes:
         """The body of a request that may have none, which then may tell no length."""
         empty = request.content_length is None and "Transfer-Encoding" not in request.headers
-        return b"" if empty else unpacked(request, most=settings.max_body_bytes)
+        if empty:
+            return b""
+        sent = read_body(request, most=settings.max_body_bytes)
+        return unpacked(sent, request.headers.get("Content-Encoding", ""), most=settings.max_body_bytes)
 
     @views.post("/v2/repository/index")
     def index() -> Response:

@@ -9,18 +9,25 @@ from models.forecaster import Forecaster
 from models.ragged import Floats, Ragged
 from models.repository import Repository
 from service.errors import InvalidInference, ModelNotFound, TooManyCloses
+from service.exchange import Answer
+from service.forecasts import AS_A_JOB
+from service.oip.packing import packed, unpacked
 from service.oip.requests import (
     LENGTH_HEADER,
     InferenceOutput,
     InferenceRequest,
+    header_length,
     read_inference_request,
     shown,
     wants_binary,
 )
-from service.oip.statistics import Laps
 from service.oip.tensors import DATATYPES, ragged, read_tensors
+from service.work import Work
 from worker.answers import encode
 from worker.requests import TooManySeries
+from worker.tables import JSON
+
+OCTETS = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +36,29 @@ class Limits:
     What one request may have.
 
     Attributes:
+        bytes: Most bytes of a body, also as it unpacks.
         series: Most rows.
         closes: Most closes, the padding included.
     """
 
+    bytes: int
     series: int
     closes: int
 
 
-class Inference(NamedTuple):
+class Sent(NamedTuple):
     """
-    An answer.
+    What the headers of a request say of its body and of the answer's.
 
     Attributes:
-        content: JSON, and behind it the outputs that were asked for as bytes.
-        json_bytes: Length of the JSON where bytes follow, else None.
+        encoding: Content-Encoding, "" where there is none.
+        json_bytes: Inference-Header-Content-Length, if there is one.
+        accept_encoding: Accept-Encoding, "" where there is none.
     """
 
-    content: bytes
-    json_bytes: int | None
+    encoding: str
+    json_bytes: str | None
+    accept_encoding: str
 
 
 def find(models: Repository, name: str, version: str | None) -> Forecaster:
@@ -75,18 +86,20 @@ def number_of(models: Repository, name: str, version: str | None) -> int | None:
     return known[version]
 
 
-def infer(body: bytes, json_bytes: int | None, forecaster: Forecaster, limits: Limits, laps: Laps) -> Inference:
+def prepare(body: bytes, how: Sent, forecaster: Forecaster, limits: Limits) -> Work:
     """
-    The answer to an inference request.
+    The rows of an inference request.
 
     Args:
-        body: JSON, and behind it raw tensors.
-        json_bytes: How long the JSON is; None where it is all.
+        body: JSON, and behind it raw tensors; perhaps compressed.
+        how: What its headers say of it.
         forecaster: The model.
         limits: What is taken.
-        laps: Where rows and times are noted.
 
     Raises:
+        UnsupportedMediaType: It is compressed in a way that is not taken.
+        InvalidEncoding: It does not unpack.
+        UnpackedTooLarge: It unpacks to more than is taken.
         InvalidJson: The JSON is none.
         InvalidInference: The request is not as the protocol or the model's card has it.
         InvalidSeries: A row cannot be forecast.
@@ -95,19 +108,18 @@ def infer(body: bytes, json_bytes: int | None, forecaster: Forecaster, limits: L
         TooManySeries: It has more rows than are taken.
         TooManyCloses: It has more closes than are taken.
     """
-    header, binary = _split(body, json_bytes)
+    plain = unpacked(body, how.encoding, most=limits.bytes, hint=AS_A_JOB)
+    header, binary = _split(plain, header_length(how.json_bytes))
     if (numbers := header.count(b",")) > limits.closes + limits.series + 1000:  # two tensors, and the request's own
         raise TooManyCloses(given=numbers, most=limits.closes)
     asked = read_inference_request(header)
     as_bytes = _outputs(asked, forecaster.card)
     rows = _rows(asked, binary, forecaster, limits)
-    laps.rows = len(rows)
-    laps.lap("compute_input")
-    quantiles = forecaster.run(rows)
-    laps.lap("compute_infer")
-    answer = _encode(asked.id, quantiles, forecaster.card, as_bytes=as_bytes)
-    laps.lap("compute_output")
-    return answer
+
+    def finish(quantiles: Floats) -> Answer:
+        return _encode(asked.id, quantiles, forecaster.card, as_bytes=as_bytes, accept_encoding=how.accept_encoding)
+
+    return Work(forecaster, rows, finish)
 
 
 def _split(body: bytes, json_bytes: int | None) -> tuple[bytes, memoryview]:
@@ -152,7 +164,7 @@ def _check_size(asked: InferenceRequest, limits: Limits) -> None:
                 raise TooManyCloses(given=rows * days, most=limits.closes)
 
 
-def _encode(request_id: str | None, quantiles: Floats, card: Card, *, as_bytes: bool) -> Inference:
+def _encode(request_id: str | None, quantiles: Floats, card: Card, *, as_bytes: bool, accept_encoding: str) -> Answer:
     """An answer with the quantiles, shape ``(B, Q)``, in float32's shortest digits or as its bytes."""
     (tensor,) = card.outputs
     output: dict[str, Any] = {
@@ -163,9 +175,17 @@ def _encode(request_id: str | None, quantiles: Floats, card: Card, *, as_bytes: 
     answer: dict[str, Any] = {"model_name": card.name, "model_version": str(card.version), "outputs": [output]}
     if request_id is not None:
         answer["id"] = request_id
-    if not as_bytes:
+    if as_bytes:
+        output["parameters"] = {"binary_data_size": quantiles.nbytes}
+        header = encode(answer)
+        content = b"".join((header, quantiles.astype("<f4", copy=False).data))
+        headers = [("content-type", OCTETS), (LENGTH_HEADER.lower(), str(len(header)))]
+    else:
         output["data"] = quantiles.reshape(-1)
-        return Inference(encode(answer), None)
-    output["parameters"] = {"binary_data_size": quantiles.nbytes}
-    header = encode(answer)
-    return Inference(b"".join((header, quantiles.astype("<f4", copy=False).data)), len(header))
+        content = encode(answer)
+        headers = [("content-type", JSON)]
+    content, encoding = packed(content, accept_encoding)
+    headers.append(("vary", "Accept-Encoding"))
+    if encoding:
+        headers.append(("content-encoding", encoding))
+    return Answer(200, headers, content)

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from flask import Request
 
 from service.errors import InvalidInference, NotOffered
 from worker.requests import InvalidJson
@@ -63,14 +62,13 @@ _INDEX = msgspec.json.Decoder(IndexRequest)
 _LOAD = msgspec.json.Decoder(LoadRequest)
 
 
-def header_length(request: Request) -> int | None:
+def header_length(given: str | None) -> int | None:
     """
-    How many bytes of the body, unpacked, are JSON; None where all of them are.
+    How many bytes of the body, unpacked, are JSON, by its header; None where all of them are.
 
     Raises:
         InvalidInference: The header is not a whole number.
     """
-    given = request.headers.get(LENGTH_HEADER)
     if given is None:
         return None
     if not (given.isascii() and given.isdecimal() and len(given) < 12):

@@ -2,53 +2,30 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.bundle import Card
+
 COMPUTE = ("compute_input", "compute_infer", "compute_output")
-STAGES = ("queue", *COMPUTE)
+STAGES = {"queue": "wait", "compute_input": "decode", "compute_infer": "run", "compute_output": "encode"}
+"""The protocol's stages, and what `service.exchange` calls them."""
 OUTCOMES = ("success", "fail", *STAGES)
-
-
-class Laps:
-    """
-    The times of one request, stage by stage.
-
-    Attributes:
-        rows: Rows that it has, once they are read.
-        ns: Nanoseconds that each stage took.
-    """
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.ns = dict.fromkeys(STAGES, 0)
-        self._started = self._last = time.perf_counter_ns()
-
-    def lap(self, stage: str) -> None:
-        """Count the time since the last lap to a stage."""
-        now = time.perf_counter_ns()
-        self.ns[stage] += now - self._last
-        self._last = now
-
-    @property
-    def total_ns(self) -> int:
-        """Nanoseconds since the start."""
-        return time.perf_counter_ns() - self._started
 
 
 @dataclass(slots=True)
 class _Duration:
     count: int = 0
-    ns: int = 0
+    seconds: float = 0.0
 
-    def add(self, ns: int) -> None:
+    def add(self, seconds: float) -> None:
         self.count += 1
-        self.ns += ns
+        self.seconds += seconds
 
     def view(self) -> dict[str, int]:
-        return {"count": self.count, "ns": self.ns}
+        return {"count": self.count, "ns": round(self.seconds * 1e9)}
 
 
 def _durations(names: tuple[str, ...]) -> dict[str, _Duration]:
@@ -57,48 +34,73 @@ def _durations(names: tuple[str, ...]) -> dict[str, _Duration]:
 
 @dataclass(slots=True)
 class _Tally:
-    """The counts of one model version; `by_rows` goes from a request's rows to its stages."""
+    """The counts of one model version; `by_rows` goes from a run's rows to its stages."""
 
     last_ms: int = 0
     rows: int = 0
+    executions: int = 0
     stages: dict[str, _Duration] = field(default_factory=lambda: _durations(OUTCOMES))
     by_rows: dict[int, dict[str, _Duration]] = field(default_factory=dict)
 
-    def succeed(self, laps: Laps) -> None:
-        self.last_ms = time.time_ns() // 1_000_000
-        self.rows += laps.rows
-        self.stages["success"].add(laps.total_ns)
-        batch = self.by_rows.setdefault(laps.rows, _durations(COMPUTE))
-        for stage, ns in laps.ns.items():
-            self.stages[stage].add(ns)
-            if stage in batch:
-                batch[stage].add(ns)
+    def batch(self, rows: int) -> dict[str, _Duration]:
+        if rows not in self.by_rows:
+            self.by_rows[rows] = _durations(COMPUTE)
+        return self.by_rows[rows]
 
 
 class Statistics:
     """
-    The inferences of one process, counted. Thread-safe.
+    The inferences of one process, counted, by whichever route they were asked for. Thread-safe.
 
-    A request's rows run together and with no one else's, so each request that succeeds is one execution, and its batch
-    size is its rows. What fails counts as failed, with its time, and nowhere else.
+    A run is one execution, and its batch size is its rows, which may be those of several requests. What fails counts as
+    failed, with its time, and nowhere else.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tallies: dict[tuple[str, int], _Tally] = {}
 
-    @contextmanager
-    def watch(self, name: str, version: int) -> Iterator[Laps]:
-        """Count what happens inside: as failed if it raises, else with the laps that it noted."""
-        laps = Laps()
-        try:
-            yield laps
-        except BaseException:
-            with self._lock:
-                self._tally(name, version).stages["fail"].add(laps.total_ns)
-            raise
+    def ran(self, card: Card, rows: int, seconds: float) -> None:
+        """Count a run of so many rows."""
         with self._lock:
-            self._tally(name, version).succeed(laps)
+            tally = self._tally(card.name, card.version)
+            tally.executions += 1
+            tally.batch(rows)["compute_infer"].add(seconds)
+            for stage in ("compute_input", "compute_output"):  # the times come with the requests
+                tally.batch(rows)[stage].count += 1
+
+    def succeeded(self, card: Card, rows: int, batch_rows: int, stages: Mapping[str, float], seconds: float) -> None:
+        """
+        Count a request that was answered.
+
+        Args:
+            card: Of the model.
+            rows: That it brought.
+            batch_rows: Of the run that it shared.
+            stages: Seconds of each, as `service.exchange` names them.
+            seconds: That it took in all.
+        """
+        with self._lock:
+            tally = self._tally(card.name, card.version)
+            tally.last_ms = time.time_ns() // 1_000_000
+            tally.rows += rows
+            tally.stages["success"].add(seconds)
+            for stage, ours in STAGES.items():
+                tally.stages[stage].add(stages[ours])
+            batch = tally.batch(batch_rows)
+            batch["compute_input"].seconds += stages["decode"]
+            batch["compute_output"].seconds += stages["encode"]
+
+    @contextmanager
+    def failing(self, card: Card) -> Iterator[None]:
+        """Count what happens inside as failed, if it raises."""
+        started = time.perf_counter()
+        try:
+            yield
+        except Exception:
+            with self._lock:
+                self._tally(card.name, card.version).stages["fail"].add(time.perf_counter() - started)
+            raise
 
     def of(self, name: str, version: int) -> dict[str, Any]:
         """The statistics of a model version; zeros where nothing was asked of it yet."""
@@ -109,7 +111,7 @@ class Statistics:
                 "version": str(version),
                 "last_inference": tally.last_ms,
                 "inference_count": tally.rows,
-                "execution_count": tally.stages["success"].count,
+                "execution_count": tally.executions,
                 "inference_stats": {stage: duration.view() for stage, duration in tally.stages.items()},
                 "batch_stats": [
                     {"batch_size": rows} | {stage: duration.view() for stage, duration in stages.items()}
@@ -118,4 +120,6 @@ class Statistics:
             }
 
     def _tally(self, name: str, version: int) -> _Tally:
-        return self._tallies.setdefault((name, version), _Tally())
+        if (name, version) not in self._tallies:
+            self._tallies[name, version] = _Tally()
+        return self._tallies[name, version]

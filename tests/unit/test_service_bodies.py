@@ -7,7 +7,7 @@ import pytest
 from flask import Request
 from werkzeug.test import EnvironBuilder
 
-from service.bodies import open_body, read_body
+from service.bodies import announced_bytes, check_type, open_body, read_announced, read_body
 from service.errors import BodyTooLarge, BodyTruncated, LengthRequired, UnsupportedMediaType
 
 JSON = ("application/json",)
@@ -30,7 +30,7 @@ def without_length() -> Request:
 def test_a_whole_body_comes_through_either_way() -> None:
     body = bytes(range(256)) * 1000
 
-    assert read_body(request(body), most=10**6, media_types=JSON) == body
+    assert read_body(request(body), most=10**6) == body
     assert open_body(request(body), most=10**6, media_types=JSON).read() == body
 
 
@@ -44,12 +44,14 @@ def test_a_body_that_comes_in_pieces_is_put_together() -> None:
     asked = request(b"x" * 100)
     asked.environ["wsgi.input"] = Dribble(b"x" * 100)
 
-    assert read_body(asked, most=100, media_types=JSON) == b"x" * 100
+    assert read_body(asked, most=100) == b"x" * 100
 
 
 def test_a_body_that_was_cut_off_is_not_taken_for_a_shorter_one() -> None:
     with pytest.raises(BodyTruncated, match="ended after 2 bytes; its Content-Length says 1000"):
-        read_body(request(announced="1000"), most=1000, media_types=JSON)
+        read_body(request(announced="1000"), most=1000)
+    with pytest.raises(BodyTruncated, match="ended after 3 bytes"):
+        read_announced(io.BytesIO(b"abc"), 4)
     with pytest.raises(BodyTruncated, match="ended after 2 bytes"):
         open_body(request(announced="1000"), most=1000, media_types=JSON).read()
 
@@ -72,11 +74,32 @@ def test_nothing_after_the_announced_length_is_read() -> None:
 )
 def test_a_body_that_is_not_taken_is_not_read(given: Request, error: type[Exception]) -> None:
     with pytest.raises(error):
-        read_body(given, most=100, media_types=JSON)
+        open_body(given, most=100, media_types=JSON)
 
     assert given.environ["wsgi.input"].tell() == 0
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=UTF-8", 'Application/JSON;charset="utf-8"'])
 def test_a_content_type_may_say_that_it_is_utf_8(content_type: str) -> None:
-    assert read_body(request(Content_Type=content_type), most=100, media_types=JSON) == b"{}"
+    check_type(content_type, "", JSON)
+
+    assert open_body(request(Content_Type=content_type), most=100, media_types=JSON).read() == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("length", "chunked", "error"),
+    [
+        ("", False, LengthRequired),
+        ("5", True, LengthRequired),
+        ("-5", False, LengthRequired),
+        ("5.0", False, LengthRequired),
+        ("\u0665", False, LengthRequired),
+        ("6", False, BodyTooLarge),
+        ("9" * 5000, False, BodyTooLarge),
+    ],
+)
+def test_a_length_that_is_none_or_too_much_is_refused(length: str, chunked: bool, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        announced_bytes(length, chunked=chunked, most=5)
+
+    assert announced_bytes("5", chunked=False, most=5) == 5

@@ -1,0 +1,103 @@
+"""From the event loop to Flask: a request as WSGI has it (PEP 3333), its body there and whole, answered in a thread."""
+
+import sys
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from service.exchange import Headers
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+TOLD_ELSEWHERE = ("content-type", "content-length")
+"""Headers that a WSGI environment has under names of their own."""
+
+
+class File:
+    """A file that is answered as it is; stands in for `wsgi.file_wrapper`."""
+
+    def __init__(self, file: IO[bytes], block_size: int = 8192) -> None:
+        """Of a file with a descriptor."""
+        self.file = file
+        self.block_size = block_size
+
+    def __iter__(self) -> "File":
+        return self
+
+    def __next__(self) -> bytes:
+        if part := self.file.read(self.block_size):
+            return part
+        raise StopIteration
+
+    def close(self) -> None:
+        """Close the file; a server calls it once the answer is out."""
+        self.file.close()
+
+
+class Called(NamedTuple):
+    """What a WSGI application answered; `body` is a file where it is one, and then whoever sends it closes it."""
+
+    status: int
+    headers: Headers
+    body: bytes | File
+
+
+def environment(scope: Any, body: IO[bytes]) -> "WSGIEnvironment":
+    """
+    A request as WSGI has it.
+
+    Args:
+        scope: As RSGI has it; a header whose name has an underscore is left out, since WSGI would take it for another.
+        body: The whole of it, at its start.
+    """
+    host, _, port = scope.server.rpartition(":")
+    environ = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope.path.encode().decode("latin-1"),
+        "REQUEST_URI": quote(scope.path),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": host,
+        "SERVER_PORT": port,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "REMOTE_ADDR": scope.client.rpartition(":")[0],
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": body,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": File,
+    }
+    for name, value in scope.headers.items():
+        if "_" in name:
+            continue
+        key = name.upper().replace("-", "_")
+        key = key if name in TOLD_ELSEWHERE else f"HTTP_{key}"
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    return environ
+
+
+def call(app: "WSGIApplication", environ: "WSGIEnvironment") -> Called:
+    """
+    What a WSGI application answers, its start and its whole body.
+
+    A file comes back as such: the server reads it as fast as the caller takes it.
+    """
+    started: list[tuple[str, Headers]] = []
+
+    def start_response(status: str, headers: Headers, _error: Any = None) -> Any:
+        started[:] = [(status, [(name.lower(), value) for name, value in headers])]
+
+    parts: Iterable[bytes] = app(environ, start_response)
+    if isinstance(parts, File):
+        body: bytes | File = parts
+    else:
+        try:
+            body = b"".join(parts)
+        finally:
+            getattr(parts, "close", lambda: None)()
+    (status, headers) = started[0]
+    return Called(int(status[:3]), headers, body)

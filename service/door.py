@@ -1,0 +1,133 @@
+"""
+The front door: every request comes in here, on the event loop of its process, as granian's RSGI hands it over.
+
+The busiest routes are answered on the loop: decoded, checked, run with whatever waits beside them, encoded, by the
+functions that Flask's routes use. Everything else goes to Flask in a thread, once its body is there and whole, so that
+no caller who is slow holds a thread. What is too much is turned away before it is read.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from io import BytesIO
+from typing import IO, ParamSpec, TypeVar
+
+from flask import Flask
+from granian._granian import RSGIHTTPProtocol as HTTPProtocol
+from granian.rsgi import Scope
+
+from service.bodies import announced_bytes
+from service.bridge import Called, File, call, environment
+from service.busy import LARGE_AT_ONCE, BusyRoute, BusyRoutes
+from service.dispatch import EXCHANGE
+from service.exchange import Answer, Exchange
+from service.gather import Gathering
+from service.incoming import LARGE_BYTES, Incoming
+from service.patience import Patience
+from service.problems import answer_to
+from service.room import Room
+from service.settings import ServiceSettings
+
+JOBS = "/v1/jobs"
+HEALTH = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
+"""Paths that have threads of their own, so that whoever watches the service is told how it is when it is busy."""
+HEALTH_THREADS = 2
+WAITING_A_THREAD = 4
+"""Requests that wait for each thread of Flask's, before more are turned away."""
+OPENED_BY_S = 30.0
+"""Seconds in which the server has opened a file that it was told to send."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Door:
+    """An RSGI application, for one process and one event loop."""
+
+    def __init__(self, app: Flask, settings: ServiceSettings) -> None:
+        """In front of an app, whose settings these are."""
+        self._app = app.wsgi_app
+        self._busy: BusyRoutes = app.extensions["busy"]
+        self._settings = settings
+        self._flask = ThreadPoolExecutor(settings.threads, "flask")
+        self._health = ThreadPoolExecutor(HEALTH_THREADS, "health")
+        self._large = ThreadPoolExecutor(LARGE_AT_ONCE, "large")
+        self._room = Room(settings.max_in_flight)
+        self._flask_room = Room(settings.threads * (1 + WAITING_A_THREAD))
+        self._loop: asyncio.AbstractEventLoop
+        self._gather: Gathering
+        self._patience: Patience
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take the loop that requests will come in on."""
+        self._loop = loop
+        self._gather = Gathering(loop, self._large, seen=self._busy.seen)
+        self._patience = Patience(loop)
+
+    async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
+        """Answer a request, or say why not."""
+        exchange = Exchange(scope.headers.get("x-request-id", ""), scope.method, scope.path)
+        incoming = Incoming(scope, proto, self._patience, self._settings)
+        try:
+            if route := self._busy.find(scope.method, scope.path):
+                answer: Answer | Called = await self._answer_busy(route, scope, incoming, exchange)
+            else:
+                answer = await self._answer_behind(scope, incoming, exchange)
+        except Exception as error:
+            answer = answer_to(error, scope.path)
+        if incoming.unread:  # the next request of its connection would lie behind it
+            answer.headers.append(("connection", "close"))
+        self._send(answer, proto, exchange)
+
+    async def _answer_busy(self, route: BusyRoute, scope: Scope, incoming: Incoming, exchange: Exchange) -> Answer:
+        announced = route.admit(scope.headers)
+        if announced > LARGE_BYTES:
+            with await incoming.file(announced) as file, self._room:
+                return await self._in_thread(self._large, self._answer_large, route, scope, file, exchange)
+        body = await incoming.whole(announced)
+        with self._room:
+            work = route.prepare(scope.headers, body)
+            exchange.lap("decode")
+            ran = await self._gather(work.forecaster, work.rows)
+            if work.heavy:
+                return await self._in_thread(self._large, self._busy.finish, work, ran, exchange)
+            return self._busy.finish(work, ran, exchange)
+
+    def _answer_large(self, route: BusyRoute, scope: Scope, file: IO[bytes], exchange: Exchange) -> Answer:
+        return self._busy.answer_alone(route, scope.headers, file.read(), exchange)
+
+    async def _answer_behind(self, scope: Scope, incoming: Incoming, exchange: Exchange) -> Called:
+        """What Flask answers, in a thread, once the body is there."""
+        with await self._body(scope, incoming) as body:
+            environ = environment(scope, body)
+            environ[EXCHANGE] = exchange
+            if scope.path in HEALTH:
+                return await self._in_thread(self._health, call, self._app, environ)
+            with self._flask_room:
+                return await self._in_thread(self._flask, call, self._app, environ)
+
+    async def _body(self, scope: Scope, incoming: Incoming) -> IO[bytes]:
+        """A body as Flask's routes read it; one that they refuse by its headers is left where it is."""
+        length = scope.headers.get("content-length", "")
+        if not length or "transfer-encoding" in scope.headers:
+            return BytesIO()
+        most = self._settings.max_job_bytes if scope.path == JOBS else self._settings.max_body_bytes
+        return await incoming.file(announced_bytes(length, chunked=False, most=most))
+
+    async def _in_thread(self, threads: ThreadPoolExecutor, work: Callable[P, T], *given: P.args, **_: P.kwargs) -> T:
+        """What work comes to, done in a thread that knows the request's id."""
+        return await self._loop.run_in_executor(threads, partial(copy_context().run, work, *given))
+
+    def _send(self, answer: Answer | Called, proto: HTTPProtocol, exchange: Exchange) -> None:
+        status, headers, body = answer
+        if isinstance(answer, Answer):
+            headers += exchange.headers()
+        if isinstance(body, File):
+            proto.response_file(status, headers, f"/dev/fd/{body.file.fileno()}")
+            self._loop.call_later(OPENED_BY_S, body.close)
+            exchange.end(status, received=None, sent=None)
+        else:
+            proto.response_bytes(status, headers, body)
+            exchange.end(status, received=None, sent=len(body))

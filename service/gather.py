@@ -1,0 +1,160 @@
+"""
+Rows of requests that wait together run together, on the event loop of a process.
+
+The first request of a turn of the loop asks for a run at the turn's end; whoever has come by then shares it. So one
+alone waits for nobody, and no timer ticks. A short run is done on the loop itself, since a hop to a thread and back
+costs more than it. A run on a GPU is done in a thread, and while it is on, the next one's requests gather. A request
+that is long by itself is done in a thread, too, and waits for no one.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from models.execution import CPU
+from models.forecaster import Forecaster
+from models.ragged import Floats, Ragged
+from models.together import run_together
+
+MOST_ROWS = 64
+"""Rows of a shared run: two of the largest runs that pay."""
+MOST_DAYS = 8 * 1024
+"""Closes of a shared run, which takes some milliseconds then. A request with more closes or rows runs by itself."""
+
+RunSeen = Callable[[Forecaster, int, float], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """A request that waits: what it brought, since when, and where its answer goes."""
+
+    rows: Ragged
+    since: float
+    answer: "asyncio.Future[Ran]"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """
+    What became of rows.
+
+    Attributes:
+        quantiles: Shape ``(B, Q)``.
+        waited_s: Seconds until their run began.
+        ran_s: Seconds that it took, for all that shared it.
+        batch_rows: Rows of all that shared it.
+    """
+
+    quantiles: Floats
+    batch_rows: int
+    waited_s: float
+    ran_s: float
+
+
+class Gathering:
+    """The requests of one event loop that wait for a run, by model. Belongs to the thread of its loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, *, seen: RunSeen) -> None:
+        """
+        Gather on a loop.
+
+        Args:
+            loop: Where it is called.
+            threads: For runs that are too long for the loop.
+            seen: Told of each run: the model, its rows, and the seconds it took.
+        """
+        self._loop = loop
+        self._threads = threads
+        self._seen = seen
+        self._waiting: dict[Forecaster, list[_Waiting]] = {}
+        self._busy: set[Forecaster] = set()
+
+    def __call__(self, forecaster: Forecaster, rows: Ragged) -> "asyncio.Future[Ran]":
+        """What a model answers to rows that its `faults` has passed; raises what it raises for these rows alone."""
+        one = _Waiting(rows, time.perf_counter(), self._loop.create_future())
+        if len(rows) > MOST_ROWS or len(rows.values) > MOST_DAYS:
+            self._run_in_thread(forecaster, [one])
+        elif queue := self._waiting.get(forecaster):
+            queue.append(one)
+        else:
+            self._waiting[forecaster] = [one]
+            if forecaster not in self._busy:
+                self._loop.call_soon(self._start, forecaster)
+        return one.answer
+
+    def _start(self, forecaster: Forecaster) -> None:
+        """Run for those that wait: as many as share a run, and the others in the next turn."""
+        batch = self._next(forecaster)
+        if not batch:
+            return
+        if forecaster.provider != CPU:
+            self._busy.add(forecaster)
+            self._run_in_thread(forecaster, batch)
+            return
+        self._end(forecaster, batch, *_timed(forecaster, batch))
+        if forecaster in self._waiting:
+            self._loop.call_soon(self._start, forecaster)
+
+    def _run_in_thread(self, forecaster: Forecaster, batch: list[_Waiting]) -> None:
+        running = self._loop.run_in_executor(self._threads, _timed, forecaster, batch)
+        running.add_done_callback(lambda ran: self._come_back(forecaster, batch, ran))
+
+    def _next(self, forecaster: Forecaster) -> list[_Waiting]:
+        """The first that wait, as many as share a run, without those that nobody waits for any more."""
+        queue = [each for each in self._waiting.pop(forecaster, ()) if not each.answer.done()]
+        rows = days = taken = 0
+        for each in queue:
+            rows, days = rows + len(each.rows), days + len(each.rows.values)
+            if rows > MOST_ROWS or days > MOST_DAYS:
+                break
+            taken += 1
+        if taken < len(queue):
+            self._waiting[forecaster] = queue[taken:]
+        return queue[:taken]
+
+    def _come_back(
+        self,
+        forecaster: Forecaster,
+        batch: list[_Waiting],
+        ran: "asyncio.Future[tuple[list[Floats | Exception], float, float]]",
+    ) -> None:
+        if error := ran.exception():
+            for each in batch:
+                _settle(each, error)
+        else:
+            self._end(forecaster, batch, *ran.result())
+        if forecaster in self._busy:
+            self._busy.discard(forecaster)
+            self._start(forecaster)
+
+    def _end(
+        self,
+        forecaster: Forecaster,
+        batch: list[_Waiting],
+        answers: list[Floats | Exception],
+        began: float,
+        ended: float,
+    ) -> None:
+        rows = sum(len(each.rows) for each in batch)
+        for each, answer in zip(batch, answers, strict=True):
+            ran = answer if isinstance(answer, Exception) else Ran(answer, rows, began - each.since, ended - began)
+            _settle(each, ran)
+        self._seen(forecaster, rows, ended - began)
+
+
+def _timed(forecaster: Forecaster, batch: list[_Waiting]) -> tuple[list[Floats | Exception], float, float]:
+    """Answers, and when the run began and ended."""
+    began = time.perf_counter()
+    answers = run_together(forecaster.run, [each.rows for each in batch])
+    return answers, began, time.perf_counter()
+
+
+def _settle(one: _Waiting, answer: Ran | BaseException) -> None:
+    if one.answer.done():  # whoever asked has gone
+        return
+    if isinstance(answer, BaseException):
+        one.answer.set_exception(answer)
+    else:
+        one.answer.set_result(answer)
