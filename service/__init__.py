@@ -7,6 +7,7 @@ from service.busy import BusyRoutes
 from service.busy import routes as busy_routes
 from service.catalogue import routes as model_routes
 from service.dispatch import handle_errors, observe
+from service.drain import Drain
 from service.health import routes as health_routes
 from service.jobs import routes as job_routes
 from service.oip import routes as protocol_routes
@@ -15,7 +16,13 @@ from service.settings import ServiceSettings
 from worker.jobs import Jobs
 
 
-def create_app(settings: ServiceSettings, *, models: Repository | None = None, jobs: Jobs | None = None) -> Flask:
+def create_app(
+    settings: ServiceSettings,
+    *,
+    models: Repository | None = None,
+    jobs: Jobs | None = None,
+    drain: Drain | None = None,
+) -> Flask:
     """
     The service, wired. Loads no model and connects to nothing; both happen on first use.
 
@@ -23,16 +30,18 @@ def create_app(settings: ServiceSettings, *, models: Repository | None = None, j
         settings: Where things are and what is taken.
         models: The models, where they are not the store of the settings.
         jobs: The jobs, where they are not in the Redis of the settings.
+        drain: Whether the server is about to end, where somebody will say so.
     """
     models = models or open_models(settings)
     jobs = jobs or Jobs.connect(settings, models)
+    drain = drain or Drain()
     app = Flask(__name__, static_folder=None)
     busy = app.extensions["busy"] = BusyRoutes(models, settings)
     app.register_blueprint(busy_routes(busy))
     app.register_blueprint(model_routes(models))
     app.register_blueprint(job_routes(models, jobs, settings))
-    app.register_blueprint(health_routes(models, jobs))
-    app.register_blueprint(protocol_routes(models, settings, busy.statistics))
+    app.register_blueprint(health_routes(models, jobs, drain))
+    app.register_blueprint(protocol_routes(models, settings, busy.statistics, drain))
     add_pages(app)
     observe(app)
     handle_errors(app)

@@ -22,6 +22,7 @@ from service.bodies import announced_bytes
 from service.bridge import Called, File, call, environment
 from service.busy import LARGE_AT_ONCE, BusyRoute, BusyRoutes
 from service.dispatch import EXCHANGE
+from service.drain import LOOK_S, Drain
 from service.exchange import Answer, Exchange
 from service.gather import Gathering
 from service.incoming import LARGE_BYTES, Incoming
@@ -46,11 +47,13 @@ T = TypeVar("T")
 class Door:
     """An RSGI application, for one process and one event loop."""
 
-    def __init__(self, app: Flask, settings: ServiceSettings) -> None:
-        """In front of an app, whose settings these are."""
+    def __init__(self, app: Flask, settings: ServiceSettings, drain: Drain) -> None:
+        """In front of an app, whose settings these are; `drain` says when the server is about to end."""
         self._app = app.wsgi_app
         self._busy: BusyRoutes = app.extensions["busy"]
         self._settings = settings
+        self._drain = drain
+        self._draining = False
         self._flask = ThreadPoolExecutor(settings.threads, "flask")
         self._health = ThreadPoolExecutor(HEALTH_THREADS, "health")
         self._large = ThreadPoolExecutor(LARGE_AT_ONCE, "large")
@@ -65,6 +68,11 @@ class Door:
         self._loop = loop
         self._gather = Gathering(loop, self._large, seen=self._busy.seen)
         self._patience = Patience(loop)
+        self._look()
+
+    def _look(self) -> None:
+        self._draining = self._drain.begun
+        self._loop.call_later(LOOK_S, self._look)
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
         """Answer a request, or say why not."""
@@ -77,7 +85,7 @@ class Door:
                 answer = await self._answer_behind(scope, incoming, exchange)
         except Exception as error:
             answer = answer_to(error, scope.path)
-        if incoming.unread:  # the next request of its connection would lie behind it
+        if incoming.unread or self._draining:  # its connection ends: the next request would lie behind the unread body
             answer.headers.append(("connection", "close"))
         self._send(answer, proto, exchange)
 

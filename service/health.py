@@ -3,12 +3,13 @@
 from flask import Blueprint, Response
 
 from models.repository import Repository
+from service.drain import Drain
 from worker.answers import encode
 from worker.jobs import Jobs
 from worker.tables import JSON
 
 
-def routes(models: Repository, jobs: Jobs) -> Blueprint:
+def routes(models: Repository, jobs: Jobs, drain: Drain) -> Blueprint:
     """The routes that balancers and people ask."""
     views = Blueprint("health", __name__)
 
@@ -21,7 +22,8 @@ def routes(models: Repository, jobs: Jobs) -> Blueprint:
         missing = models.load_newest()
         ready = [name for name in models.names() if name not in missing]
         # Forecasts need no queue, so a queue that is away is told here and takes nothing down.
-        state = {"ready": not missing, "models": ready, "missing": missing, "queue": jobs.queue_state()}
-        return Response(encode(state), 503 if missing else 200, content_type=JSON)
+        state = {"models": ready, "missing": missing, "draining": drain.begun, "queue": jobs.queue_state()}
+        able = not missing and not drain.begun
+        return Response(encode({"ready": able, **state}), 200 if able else 503, content_type=JSON)
 
     return views

@@ -105,11 +105,16 @@ class Health(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Readiness(msgspec.Struct, forbid_unknown_fields=True):
-    """Whether forecasts can be answered; why not, by model; and how the queue is, which forecasts do without."""
+    """
+    Whether forecasts can be answered; why not, by model; and how the queue is, which forecasts do without.
+
+    `draining` says that the server is about to end: what is under way is answered, the next request belongs elsewhere.
+    """
 
     ready: bool
     models: list[str]
     missing: dict[str, str]
+    draining: bool
     queue: dict[str, Any]
 
 

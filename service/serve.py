@@ -19,6 +19,7 @@ from granian.http import HTTP1Settings
 from models.errors import NextdayError, SettingError
 from service import create_app, open_models
 from service.door import Door
+from service.drain import Drain, drain_first
 from service.logs import CONFIG
 from service.settings import ServiceSettings
 
@@ -53,6 +54,7 @@ def serve(settings: ServiceSettings) -> None:
         log.warning("listens on %s without API keys: whoever reaches it can use it", address)
     # A session must not cross a fork, and later Pythons start processes afresh anyway: so do we, everywhere.
     multiprocessing.set_start_method("spawn", force=True)
+    drain = Drain()
     server = Granian(
         "nextday",
         address=address,
@@ -68,17 +70,18 @@ def serve(settings: ServiceSettings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=settings.drain_s,
     )
+    drain_first(server, drain, settings.drain_notice_s)
     # Its types know functions alone; the door is an object, as RSGI has it.
-    server.serve(target_loader=cast(Any, partial(load, settings)), wrap_loader=False)
+    server.serve(target_loader=cast(Any, partial(load, settings, drain)), wrap_loader=False)
 
 
-def load(settings: ServiceSettings) -> Door:
+def load(settings: ServiceSettings, drain: Drain) -> Door:
     """The service with the newest version of every model ready, made in the process that will answer."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _leave_ctrl_c_to_the_parent()
     models = open_models(settings)
     models.load_newest()
-    return Door(create_app(settings, models=models), settings)
+    return Door(create_app(settings, models=models, drain=drain), settings, drain)
 
 
 def _end_with_parent() -> None:

@@ -18,6 +18,9 @@ class ServiceSettings(WorkerSettings):
     threads: int = setting(16, "requests other than forecasts that one process answers at a time", least=1)
     max_in_flight: int = setting(128, "forecast requests that one process lets in at a time; more get a 503", least=1)
     body_s: float = setting(30.0, "seconds that a body may take to come, and one more for each 16 KiB of it", least=0.1)
+    drain_notice_s: float = setting(
+        1.0, "seconds that the port stays open once the service is told to stop and says that it is not ready", least=0
+    )
     drain_s: int = setting(30, "seconds that running requests have to end once the service is told to stop", least=1)
     max_body_bytes: int = setting(16 * MIB, "largest body of `POST /v1/forecasts`", least=1)
     max_series: int = setting(10_000, "most series in one `POST /v1/forecasts`", least=1)

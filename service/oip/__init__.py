@@ -6,6 +6,7 @@ from flask import Blueprint, Response, request
 
 from models.repository import Repository
 from service.bodies import read_body
+from service.drain import Drain
 from service.errors import NotOffered
 from service.oip.inference import OCTETS, find
 from service.oip.metadata import check_ready, model_config, model_metadata, repository_index, server_metadata
@@ -22,10 +23,10 @@ MODEL = "/v2/models/<name>"
 VERSION = "/v2/models/<name>/versions/<version>"
 
 
-def routes(models: Repository, settings: ServiceSettings, statistics: Statistics) -> Blueprint:
+def routes(models: Repository, settings: ServiceSettings, statistics: Statistics, drain: Drain) -> Blueprint:
     """The routes of the protocol but for inference, which `service.busy` answers and counts."""
     views = Blueprint("oip", __name__)
-    _add_health(views, models)
+    _add_health(views, models, drain)
     _add_metadata(views, models)
     _add_statistics(views, models, statistics)
     _add_repository(views, models, settings)
@@ -36,14 +37,14 @@ def _json(document: Any) -> Response:
     return Response(encode(document), content_type=JSON)
 
 
-def _add_health(views: Blueprint, models: Repository) -> None:
+def _add_health(views: Blueprint, models: Repository, drain: Drain) -> None:
     @views.get("/v2/health/live")
     def live() -> Response:
         return _json({"live": True})
 
     @views.get("/v2/health/ready")
     def ready() -> Response:
-        check_ready(models)
+        check_ready(models, draining=drain.begun)
         return _json({"ready": True})
 
     @views.get(f"{MODEL}/ready")

@@ -15,13 +15,15 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
 PLATFORM = "onnxruntime_onnx"
 
 
-def check_ready(models: Repository) -> None:
+def check_ready(models: Repository, *, draining: bool) -> None:
     """
     Make the newest version of every model ready.
 
     Raises:
-        NotReady: One is not, or there is none.
+        NotReady: One is not, or there is none; or the server is about to end.
     """
+    if draining:
+        raise NotReady(missing=["the server is about to end"])
     if missing := models.load_newest():
         raise NotReady(missing=missing)
 

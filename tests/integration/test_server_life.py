@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from tests.integration.server_process import DEADLINE_S, Server, wait_until_ready
+from tests.integration.server_process import DEADLINE_S, Server, serving, wait_until_ready
 
 BODY = b'{"series":[{"id":"AAPL","closes":[101.5,102.25]}]}'
 HEAD = (
@@ -115,3 +116,35 @@ def answering(server: Server) -> list[int]:
     parent = server.process.pid
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return [int(each) for each in children if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
+
+
+def test_a_server_that_is_told_to_stop_is_not_ready_first_and_closes_its_port_later(
+    tmp_path: Path, valkey_url: str
+) -> None:
+    with serving(tmp_path, NEXTDAY_REDIS_URL=valkey_url, NEXTDAY_DRAIN_NOTICE_S="2") as running:
+        running.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: httpx.get(f"{running.url}/readyz").status_code == 503)
+        ready = httpx.get(f"{running.url}/v2/health/ready")
+        late = httpx.post(f"{running.url}/v1/forecasts", content=BODY, headers={"Content-Type": "application/json"})
+
+        assert httpx.get(f"{running.url}/readyz").json()["draining"] is True
+        assert ready.status_code == 503
+        assert (late.status_code, late.headers["Connection"]) == (200, "close")
+        wait_until_nobody_listens(running.url)
+        assert running.process.wait(DEADLINE_S) == 0
+
+
+def test_told_twice_it_closes_its_port_at_once(tmp_path: Path, valkey_url: str) -> None:
+    with serving(tmp_path, NEXTDAY_REDIS_URL=valkey_url, NEXTDAY_DRAIN_NOTICE_S="600") as running:
+        running.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: httpx.get(f"{running.url}/readyz").status_code == 503)
+        running.process.send_signal(signal.SIGTERM)
+
+        assert running.process.wait(DEADLINE_S) == 0
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
