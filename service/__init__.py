@@ -3,12 +3,13 @@
 from flask import Flask
 
 from models.repository import Repository
+from service.admission import Admission
 from service.catalogue import routes as model_routes
 from service.errors import handle_errors
 from service.exchange import observe
 from service.forecasts import routes as forecast_routes
+from service.gate import GuardedHotPath, guard
 from service.health import routes as health_routes
-from service.hotpath import put_in_front
 from service.jobs import routes as job_routes
 from service.oip import routes as protocol_routes
 from service.pages import add_pages
@@ -27,6 +28,7 @@ def create_app(settings: ServiceSettings, *, models: Repository | None = None, j
     """
     models = models or open_models(settings)
     jobs = jobs or Jobs.connect(settings, models)
+    admission = Admission.of(settings)
     app = Flask(__name__, static_folder=None)
     app.register_blueprint(forecast_routes(models, settings))
     app.register_blueprint(model_routes(models))
@@ -36,7 +38,8 @@ def create_app(settings: ServiceSettings, *, models: Repository | None = None, j
     add_pages(app)
     observe(app)
     handle_errors(app)
-    put_in_front(app, models, settings)
+    guard(app, admission, settings)
+    app.wsgi_app = GuardedHotPath(app.wsgi_app, models, settings, admission)  # type: ignore[method-assign]
     return app
 
 
