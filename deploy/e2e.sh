@@ -25,10 +25,10 @@ compose version >/dev/null 2>&1 && compose ps >/dev/null 2>&1 || {
 trap 'compose down --volumes --timeout 60 >/dev/null 2>&1; rm -rf "$work"' EXIT
 
 compose config --quiet; say "the file is sound"
-new_key() { compose run --rm --no-deps -T service nextday keys new "$@" 2>>"$work/keys.log"; }
+new_key() { compose run --rm --no-deps -T service nextday keys new "$@" 2>>"$work/keys.log" | tail -n 1; }
 status() { curl -s -o /dev/null -w '%{http_code}' "$URL/v1/jobs" -H "Authorization: Bearer $1"; }
 compose run --rm --no-deps -T service nextday serve >"$work/no-keys.log" 2>&1 && fail "it starts without a key"
-grep -q "others can reach this address" "$work/no-keys.log" || { cat "$work/no-keys.log"; fail "no word of keys"; }
+grep -q "make one with .nextday keys new" "$work/no-keys.log" || { cat "$work/no-keys.log"; fail "no word of keys"; }
 NEXTDAY_API_KEY=$(new_key e2e --scope forecast --scope jobs) || { cat "$work/keys.log"; fail "no key"; }
 export NEXTDAY_API_KEY
 say "a key"

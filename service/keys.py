@@ -128,6 +128,9 @@ def read(path: Path) -> dict[str, Key]:
     """
     try:
         text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        how = f"nextday keys new NAME --scope forecast --scope jobs --file {path}"
+        raise BadKeyFile(path=path, reason=f"there is no such file of API keys; make one with `{how}`") from None
     except OSError as error:
         raise BadKeyFile(path=path, reason=f"cannot be read ({error.strerror})") from error
     except UnicodeDecodeError:

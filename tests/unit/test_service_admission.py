@@ -251,7 +251,11 @@ def test_with_a_key_it_may_listen_anywhere_and_without_on_this_machine_alone(key
 @pytest.mark.parametrize(
     ("changes", "error", "told"),
     [
-        ({"api_keys_file": Path("nowhere/keys")}, BadKeyFile, "nowhere/keys: cannot be read"),
+        (
+            {"api_keys_file": Path("nowhere/keys")},
+            BadKeyFile,
+            "nowhere/keys: there is no such file of API keys; make one with `nextday keys new ",
+        ),
         ({"cors_origins": "*"}, SettingError, r"NEXTDAY_CORS_ORIGINS='\*'"),
         ({"rate_per_s": 1.0, "state": Path("/dev/null/state")}, SettingError, "NEXTDAY_STATE='/dev/null/state'"),
     ],

@@ -130,7 +130,7 @@ def test_a_revoked_key_is_gone_and_nothing_else(tmp_path: Path) -> None:
     ("arguments", "told"),
     [
         (["revoke", "00000000", "--file", "api-keys"], "api-keys has no key with the id '00000000'"),
-        (["list", "--file", "api-keys"], "api-keys: cannot be read (No such file or directory)"),
+        (["list", "--file", "api-keys"], "api-keys: there is no such file of API keys"),
         (["list"], "name one with --file or in NEXTDAY_API_KEYS_FILE"),
         (["revoke", "00000000"], "name one with --file or in NEXTDAY_API_KEYS_FILE"),
         (["new", "a b", "--scope", "jobs"], "a key for 'a b': the name is not"),

@@ -84,7 +84,10 @@ def test_an_id_that_is_there_twice_is_told() -> None:
         parse(f"{KEY.line}\n\n{KEY.line}\n", Path("keys"))
 
 
-@pytest.mark.parametrize(("content", "told"), [(None, "No such file"), (b"\xff\xfe", "is not UTF-8")])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "there is no such file of API keys; make one with `nextday keys new"), (b"\xff\xfe", "is not UTF-8")],
+)
 def test_a_file_that_cannot_be_read_is_told(content: bytes | None, told: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "keys").write_bytes(content)
