@@ -251,6 +251,59 @@ def models() -> None:
     click.echo(listing(from_env(ModelSettings).store))
 
 
+KEY_FILE = click.option("--file", "path", type=click.Path(dir_okay=False, path_type=Path),
+                        help="The file of keys.  [default: as NEXTDAY_API_KEYS_FILE says]")  # fmt: skip
+
+
+@main.group()
+def keys() -> None:
+    """Make, list and revoke the API keys that the service lets in."""
+
+
+@keys.command("new")
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(["forecast", "jobs", "admin"]),
+              help="What the key opens; may be given several times.")  # fmt: skip
+@click.option("--rate", "rate_per_s", type=click.FloatRange(min=0), metavar="N",
+              help="Requests a second; 0 for any number.  [default: as NEXTDAY_RATE_PER_S says]")  # fmt: skip
+@KEY_FILE
+def new_key(name: str, scopes: tuple[str, ...], rate_per_s: float | None, path: Path | None) -> None:
+    """Make an API key for NAME. It is printed this once, alone on standard output; the file gets its hash."""
+    from service.key_file import add, chosen
+    from service.keys import make
+
+    path = path or chosen()
+    secret, key = make(name, scopes, rate_per_s)
+    if path:
+        add(path, key)
+    click.echo(f"{path} has the key {key.id} of {key.name}:" if path else f"{key.line}\nbelongs to the key:", err=True)
+    click.echo(secret)
+
+
+@keys.command("list")
+@KEY_FILE
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_keys(path: Path | None, *, as_json: bool) -> None:
+    """List the API keys: ids, names, scopes and limits, never the keys."""
+    import json
+
+    from service.key_file import described, needed, table
+
+    path = needed(path)
+    click.echo(json.dumps({"keys": described(path)}, indent=2) if as_json else table(path))
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@KEY_FILE
+def revoke(key_id: str, path: Path | None) -> None:
+    """Revoke the API key with the id ID: within about a second it opens nothing any more."""
+    from service.key_file import needed, remove
+
+    key = remove(needed(path), key_id)
+    click.echo(f"revoked: {key.id} {key.name}", err=True)
+
+
 @main.command()
 @click.argument("source")
 @click.option("--days", type=click.IntRange(min=1), default=250, show_default=True, help="Closes of each series.")

@@ -3,11 +3,13 @@
 from flask import Flask
 
 from models.repository import Repository
+from service.admission import Admission
 from service.busy import BusyRoutes
 from service.busy import routes as busy_routes
 from service.catalogue import routes as model_routes
 from service.dispatch import handle_errors, observe
 from service.drain import Drain
+from service.gate import guard
 from service.health import routes as health_routes
 from service.jobs import routes as job_routes
 from service.oip import routes as protocol_routes
@@ -35,6 +37,7 @@ def create_app(
     models = models or open_models(settings)
     jobs = jobs or Jobs.connect(settings, models)
     drain = drain or Drain()
+    admission = Admission.of(settings)
     app = Flask(__name__, static_folder=None)
     busy = app.extensions["busy"] = BusyRoutes(models, settings)
     app.register_blueprint(busy_routes(busy))
@@ -45,6 +48,7 @@ def create_app(
     add_pages(app)
     observe(app)
     handle_errors(app)
+    guard(app, admission, settings)
     return app
 
 

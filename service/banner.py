@@ -36,7 +36,13 @@ def banner(settings: ServiceSettings, var: Path) -> str:
     """The whole of it; `var` is the folder of `nextday up`."""
     url = base_url(settings)
     what, series = _sample()
-    return BANNER.format(url=url, what=what, curl=_curl(url, series), logs=var / "log", nextday=_command())
+    return BANNER.format(
+        url=url,
+        what=what,
+        curl=_curl(url, series, needs_key=settings.api_keys_file is not None),
+        logs=var / "log",
+        nextday=_command(),
+    )
 
 
 def _command() -> str:
@@ -68,6 +74,7 @@ def _sample() -> tuple[str, dict[str, object]]:
     return f"the day after {DAYS} real closes of {STOCK}", {"id": STOCK, "as_of": as_of, "closes": closes}
 
 
-def _curl(url: str, series: dict[str, object]) -> str:
+def _curl(url: str, series: dict[str, object], *, needs_key: bool) -> str:
     body = orjson.dumps({"series": [series]}).decode()
-    return f"curl -s {url}/v1/forecasts -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    key = '-H "Authorization: Bearer $NEXTDAY_API_KEY" ' if needs_key else ""
+    return f"curl -s {url}/v1/forecasts {key}-H 'Content-Type: application/json' -d {shlex.quote(body)}"

@@ -108,7 +108,7 @@ class BusyRoutes:
         answer = work.finish(ran.quantiles)
         exchange.lap("encode")
         card = work.forecaster.card
-        exchange.facts = {"model": card.name, "version": card.version, "rows": len(work.rows)}
+        exchange.facts |= {"model": card.name, "version": card.version, "rows": len(work.rows)}
         self.statistics.succeeded(card, len(work.rows), ran.batch_rows, exchange.stages, exchange.took_s)
         return answer
 

@@ -16,6 +16,7 @@ ACCEPT_S = 900.0
 PATIENCE_S = 60.0
 """Seconds that a service that is away, or has no room, may take to come back before we give up."""
 UPLOAD_BYTES = 256 * 1024
+_LOCKED = (401, 403)
 _RETRIED = (429, 503)
 
 Document = dict[str, Any]
@@ -50,22 +51,26 @@ class Refused(InputError):
 class Client:
     """A service at a URL. Closes its connections when its `with` ends."""
 
-    def __init__(self, url: str, *, on_wait: Callable[[str], None] = lambda _why: None) -> None:
+    def __init__(
+        self, url: str, *, api_key: str | None = None, on_wait: Callable[[str], None] = lambda _why: None
+    ) -> None:
         """
         Connect to nothing yet.
 
         Args:
             url: As in ``http://127.0.0.1:8000``.
+            api_key: What each request is sent with.
             on_wait: Told why, whenever the service is waited for.
 
         Raises:
-            Refused: It is no URL.
+            Refused: It is no URL, or the key cannot be one.
         """
         self.url = url.rstrip("/")
         self._on_wait = on_wait
         # A proxy that the environment names is for other machines.
         here = _host(url) in ("127.0.0.1", "localhost", "::1")
-        self._http = httpx.Client(base_url=self.url, timeout=ANSWER_S, trust_env=not here)
+        headers = _authorization(api_key)
+        self._http = httpx.Client(base_url=self.url, timeout=ANSWER_S, trust_env=not here, headers=headers)
 
     def __enter__(self) -> Self:
         return self
@@ -80,6 +85,20 @@ class Client:
         except (httpx.HTTPError, ValueError) as error:
             raise self._away(error) from error
         return document
+
+    def check_access(self) -> None:
+        """
+        Ask for something small first: the answer to an upload that is refused may be lost while it is still sent.
+
+        Raises:
+            Refused: The service wants another API key; whatever else may be wrong, the upload is told.
+        """
+        try:
+            answer = self._http.get("/v1/jobs", params={"limit": 1})
+        except httpx.HTTPError:
+            return
+        if answer.status_code in _LOCKED:
+            _give_up(answer)
 
     def submit(
         self,
@@ -208,6 +227,20 @@ def _host(url: str) -> str:
     raise Refused(kind="url", detail=f"{url!r} is no URL like http://127.0.0.1:8000")
 
 
+def _authorization(api_key: str | None) -> dict[str, str]:
+    """
+    The header that a key is sent in.
+
+    Raises:
+        Refused: It cannot be one; it is not repeated.
+    """
+    if api_key is None or not (key := api_key.strip()):
+        return {}
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise Refused(kind="api-key", detail="NEXTDAY_API_KEY is no API key: a key has letters, digits, `_` and `-`")
+    return {"Authorization": f"Bearer {key}"}
+
+
 def _reported(body: BinaryIO, on_sending: Callable[[int], None]) -> Iterator[bytes]:
     sent = 0
     while part := body.read(UPLOAD_BYTES):
@@ -225,6 +258,8 @@ def _retry_after_s(answer: httpx.Response) -> float:
 def _give_up(answer: httpx.Response) -> NoReturn:
     problem = _problem(answer)
     detail = problem.get("detail") or f"the service answered {answer.status_code} {answer.reason_phrase}"
+    if answer.status_code in _LOCKED:
+        detail += " (nextday sends the API key in NEXTDAY_API_KEY)"
     if answer.is_client_error and answer.status_code not in _RETRIED:
         raise Refused(kind=problem.get("type", "").rpartition("/")[2], detail=detail)
     raise ServiceFailed(f"{detail} (request {answer.headers.get('X-Request-Id', 'without id')})")

@@ -18,12 +18,16 @@ from flask import Flask
 from granian._granian import RSGIHTTPProtocol as HTTPProtocol
 from granian.rsgi import Scope
 
+from service.admission import Admission, Caller
 from service.bodies import announced_bytes
 from service.bridge import Called, File, call, environment
 from service.busy import LARGE_AT_ONCE, BusyRoute, BusyRoutes
+from service.cors import cors_headers, parse_origins
 from service.dispatch import EXCHANGE
 from service.drain import LOOK_S, Drain
+from service.errors import Forbidden, RateLimited
 from service.exchange import Answer, Exchange
+from service.gate import CALLER
 from service.gather import Gathering
 from service.incoming import LARGE_BYTES, Incoming
 from service.patience import Patience
@@ -51,6 +55,8 @@ class Door:
         """In front of an app, whose settings these are; `drain` says when the server is about to end."""
         self._app = app.wsgi_app
         self._busy: BusyRoutes = app.extensions["busy"]
+        self._admission: Admission = app.extensions["admission"]
+        self._origins = parse_origins(settings.cors_origins)
         self._settings = settings
         self._drain = drain
         self._draining = False
@@ -79,15 +85,27 @@ class Door:
         exchange = Exchange(scope.headers.get("x-request-id", ""), scope.method, scope.path)
         incoming = Incoming(scope, proto, self._patience, self._settings)
         try:
-            if route := self._busy.find(scope.method, scope.path):
-                answer: Answer | Called = await self._answer_busy(route, scope, incoming, exchange)
-            else:
-                answer = await self._answer_behind(scope, incoming, exchange)
+            answer = await self._answer(scope, incoming, exchange)
         except Exception as error:
             answer = answer_to(error, scope.path)
+            if isinstance(error, (Forbidden, RateLimited)):  # of strangers no body is waited for
+                await incoming.skip()
+        if isinstance(answer, Answer):  # Flask's have these already
+            answer.headers.extend(exchange.headers())
+            answer.headers.extend(cors_headers(scope.headers.get("origin"), self._origins))
         if incoming.unread or self._draining:  # its connection ends: the next request would lie behind the unread body
             answer.headers.append(("connection", "close"))
         self._send(answer, proto, exchange)
+
+    async def _answer(self, scope: Scope, incoming: Incoming, exchange: Exchange) -> Answer | Called:
+        if scope.method == "OPTIONS":  # it may be a browser's question beforehand, which has no key: Flask's gate knows
+            return await self._answer_behind(scope, BytesIO(), None, exchange)
+        client = scope.client.rpartition(":")[0].strip("[]")
+        caller = self._admission.admit(scope.method, scope.path, scope.headers.get("authorization"), client)
+        exchange.facts["key"] = caller.key_id
+        if route := self._busy.find(scope.method, scope.path):
+            return await self._answer_busy(route, scope, incoming, exchange)
+        return await self._answer_behind(scope, await self._body(scope, incoming), caller, exchange)
 
     async def _answer_busy(self, route: BusyRoute, scope: Scope, incoming: Incoming, exchange: Exchange) -> Answer:
         announced = route.admit(scope.headers)
@@ -106,15 +124,18 @@ class Door:
     def _answer_large(self, route: BusyRoute, scope: Scope, file: IO[bytes], exchange: Exchange) -> Answer:
         return self._busy.answer_alone(route, scope.headers, file.read(), exchange)
 
-    async def _answer_behind(self, scope: Scope, incoming: Incoming, exchange: Exchange) -> Called:
-        """What Flask answers, in a thread, once the body is there."""
-        with await self._body(scope, incoming) as body:
-            environ = environment(scope, body)
-            environ[EXCHANGE] = exchange
+    async def _answer_behind(self, scope: Scope, body: IO[bytes], caller: Caller | None, exchange: Exchange) -> Called:
+        """What Flask answers, in a thread."""
+        with body:
+            environ = environment(scope, body) | {EXCHANGE: exchange, CALLER: caller}
             if scope.path in HEALTH:
                 return await self._in_thread(self._health, call, self._app, environ)
             with self._flask_room:
                 return await self._in_thread(self._flask, call, self._app, environ)
+
+    async def _in_thread(self, threads: ThreadPoolExecutor, work: Callable[P, T], *given: P.args, **_: P.kwargs) -> T:
+        """What work comes to, done in a thread that knows the request's id."""
+        return await self._loop.run_in_executor(threads, partial(copy_context().run, work, *given))
 
     async def _body(self, scope: Scope, incoming: Incoming) -> IO[bytes]:
         """A body as Flask's routes read it; one that they refuse by its headers is left where it is."""
@@ -124,14 +145,8 @@ class Door:
         most = self._settings.max_job_bytes if scope.path == JOBS else self._settings.max_body_bytes
         return await incoming.file(announced_bytes(length, chunked=False, most=most))
 
-    async def _in_thread(self, threads: ThreadPoolExecutor, work: Callable[P, T], *given: P.args, **_: P.kwargs) -> T:
-        """What work comes to, done in a thread that knows the request's id."""
-        return await self._loop.run_in_executor(threads, partial(copy_context().run, work, *given))
-
     def _send(self, answer: Answer | Called, proto: HTTPProtocol, exchange: Exchange) -> None:
         status, headers, body = answer
-        if isinstance(answer, Answer):
-            headers += exchange.headers()
         if isinstance(body, File):
             proto.response_file(status, headers, f"/dev/fd/{body.file.fileno()}")
             self._loop.call_later(OPENED_BY_S, body.close)

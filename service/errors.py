@@ -3,6 +3,9 @@ Errors of the HTTP edge, and the one table from every error to its status; `serv
 
     NextdayError
     └── HttpError
+        ├── Unauthorized            no API key, or one that is not let in
+        ├── Forbidden               an API key without the scope that is needed
+        ├── RateLimited             more requests than a caller may make
         ├── LengthRequired          a body without Content-Length
         ├── BodyTooLarge            more bytes than are taken
         ├── BodyTruncated           fewer bytes came than were announced
@@ -21,7 +24,9 @@ Errors of the HTTP edge, and the one table from every error to its status; `serv
         └── NotReady                a service that cannot forecast
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from models.errors import EmptyRequest, InputError, InvalidSeries, ModelError, NextdayError, UnknownLevel, UnknownModel
@@ -44,7 +49,48 @@ PROTOCOL = "/v2"
 
 
 class HttpError(NextdayError):
-    """A request that is refused before the core sees it."""
+    """
+    A request that is refused before the core sees it.
+
+    Attributes:
+        headers: What its answer carries besides.
+    """
+
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+class Unauthorized(HttpError):
+    """No API key, or one that is not let in."""
+
+    headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
+
+    def __init__(self, *, given: bool) -> None:
+        super().__init__(
+            "this API key is not let in"
+            if given
+            else "an API key is needed; send it in the header `Authorization: Bearer <key>`"
+        )
+
+
+class Forbidden(HttpError):
+    """An API key without the scope that is needed; or none, where the service has none (`has` is None)."""
+
+    def __init__(self, *, needed: str, has: Iterable[str] | None) -> None:
+        how = (
+            f"this service has no keys: make one with `nextday keys new NAME --scope {needed} --file FILE`, then start "
+            "it with NEXTDAY_API_KEYS_FILE=FILE"
+            if has is None
+            else f"yours has {', '.join(has)}"
+        )
+        super().__init__(f"this needs an API key with the scope `{needed}`; {how}")
+
+
+class RateLimited(HttpError):
+    """More requests than a caller may make."""
+
+    def __init__(self, *, rate_per_s: float, wait_s: float) -> None:
+        self.headers = {"Retry-After": str(math.ceil(wait_s))}
+        super().__init__(f"at most {rate_per_s:g} requests a second are taken from you; the next one in {wait_s:.3g} s")
 
 
 class LengthRequired(HttpError):
@@ -147,7 +193,7 @@ class BodyTooSlow(HttpError):
 class Overloaded(HttpError):
     """More requests at a time than are worked on; turned away before anything is read."""
 
-    retry_after_s = 1
+    headers = MappingProxyType({"Retry-After": "1"})
 
     def __init__(self, *, most: int) -> None:
         super().__init__(f"{most} requests are being answered already; try again in a second")
@@ -173,6 +219,8 @@ PROBLEMS: dict[type[Exception], Problem] = {
     BodyTruncated: Problem(400, "body-truncated", "The body is not whole"),
     InvalidEncoding: Problem(400, "invalid-encoding", "The body does not unpack"),
     InvalidInference: Problem(400, "invalid-inference", "The inference request is not as the protocol has it"),
+    Unauthorized: Problem(401, "unauthorized", "An API key is needed"),
+    Forbidden: Problem(403, "forbidden", "The API key does not open this"),
     JobNotFound: Problem(404, "job-not-found", "There is no such job"),
     ModelNotFound: Problem(404, "model-not-found", "There is no such model"),
     NotAcceptable: Problem(406, "not-acceptable", "The format asked for is not given"),
@@ -196,6 +244,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     IdempotencyConflict: Problem(422, "idempotency-conflict", "The Idempotency-Key is taken"),
     InputError: Problem(422, "invalid-request", "The request is not as documented"),
     TooManyJobs: Problem(429, "too-many-jobs", "Too many jobs are unfinished"),
+    RateLimited: Problem(429, "rate-limited", "Too many requests"),
     QueueUnavailable: Problem(503, "queue-unavailable", "The job queue does not answer"),
     NotOffered: Problem(501, "not-offered", "This part of the protocol is not offered"),
     Overloaded: Problem(503, "overloaded", "Too many requests at a time"),

@@ -8,6 +8,7 @@ and one that was cut off is never taken for a whole one.
 import asyncio
 import tempfile
 from collections.abc import Awaitable
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import IO, TypeVar
@@ -37,12 +38,13 @@ class Incoming:
         unread: Whether some of it may still be on its way.
     """
 
-    __slots__ = ("_patience", "_proto", "_settings", "unread")
+    __slots__ = ("_length", "_patience", "_proto", "_settings", "unread")
 
     def __init__(self, scope: Scope, proto: HTTPProtocol, patience: Patience, settings: ServiceSettings) -> None:
         """Nothing is read yet."""
         headers = scope.headers
-        self.unread = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        self._length = headers.get("content-length", "0")
+        self.unread = self._length != "0" or "transfer-encoding" in headers
         self._proto = proto
         self._patience = patience
         self._settings = settings
@@ -83,6 +85,12 @@ class Incoming:
         self.unread = False
         file.seek(0)
         return file
+
+    async def skip(self) -> None:
+        """Read a small one and forget it, so that the connection of a caller whom we know can go on."""
+        if self.unread and self._length.isdecimal() and 0 < int(self._length) <= LARGE_BYTES:
+            with suppress(BodyTruncated, BodyTooSlow):
+                await self.whole(int(self._length))
 
     async def _copy(self, file: IO[bytes], announced: int) -> None:
         async for part in self._proto:

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from service.exchange import current_id
+from service.keys import without_secrets
 
 CONFIG: dict[str, Any] = {
     "version": 1,
@@ -30,7 +31,8 @@ class JsonLines(logging.Formatter):
     """
     A log record as one line of JSON.
 
-    Whatever a caller sent is inside a JSON string, so that no newline of theirs begins a line of ours.
+    Whatever a caller sent is inside a JSON string, so that no newline of theirs begins a line of ours; an API key that
+    they put where none belongs, as into a path, is in it without its secret.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -46,7 +48,7 @@ class JsonLines(logging.Formatter):
         line |= getattr(record, "facts", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(_printable(line)).decode()
+        return without_secrets(orjson.dumps(_printable(line)).decode())
 
 
 class ButWhatWasChosen(logging.Filter):

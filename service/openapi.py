@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from service.admission import ANY_KEY, OPEN, needed
 from service.errors import PROBLEM_TYPE, PROTOCOL
 from service.jobs import MAX_KEY_LENGTH, MAX_LISTED
 from service.oip import OCTETS
@@ -49,6 +50,12 @@ INFERENCE_EXAMPLE = {
     ]
 }
 EXAMPLES: dict[Any, Any] = {ForecastRequest: EXAMPLE, InferenceRequest: INFERENCE_EXAMPLE}
+API_KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "nd_<id>_<secret>",
+    "description": "An API key. A service that has none takes forecasts and jobs from its own machine without one.",
+}
 TENSORS = {JSON: InferenceAnswer, OCTETS: {"description": "the same as JSON, and the raw tensors behind it"}}
 INDEX = {"type": "array", "items": {"$ref": "#/components/schemas/IndexEntry"}}
 
@@ -194,7 +201,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Nextday", "version": version("nextday"), "summary": "Next-day quantiles of daily closes"},
         "paths": paths,
-        "components": {"schemas": _components()[1]},
+        "components": {"schemas": _components()[1], "securitySchemes": {"key": API_KEY}},
     }
 
 
@@ -211,11 +218,12 @@ def _components() -> tuple[dict[Any, Any], dict[str, Any]]:
 def _operation(each: Operation) -> dict[str, Any]:
     answers = {each.status: each.answers} | ({each.also: each.answers} if each.also else {})
     problem = {JSON: InferenceError} if each.path.startswith(PROTOCOL) else {PROBLEM_TYPE: ProblemAnswer}
-    problems = dict.fromkeys((*each.problems, 500), problem)
+    problems = dict.fromkeys((*each.problems, *refusals(each), 500), problem)
     entry: dict[str, Any] = {
         "operationId": each.name,
         "tags": [next((tag for start, tag in TAGS.items() if each.path.startswith(start)), "Service")],
         "summary": each.summary,
+        "security": _security(each),
         "responses": {str(status): _answer(status, put) for status, put in sorted((problems | answers).items())},
     }
     if parameters := [*_path_parameters(each.path), *each.parameters]:
@@ -223,6 +231,18 @@ def _operation(each: Operation) -> dict[str, Any]:
     if each.takes:
         entry["requestBody"] = {"required": not each.optional, "content": _content(each.takes)}
     return entry
+
+
+def refusals(each: Operation) -> tuple[int, ...]:
+    """The statuses by which an operation may be refused before its body is looked at."""
+    return () if needed(each.method.upper(), each.path) == OPEN else (401, 403, 429)
+
+
+def _security(each: Operation) -> list[dict[str, list[str]]]:
+    scope = needed(each.method.upper(), each.path)
+    if scope == OPEN:
+        return []
+    return [{"key": [] if scope == ANY_KEY else [scope]}]
 
 
 def _answer(status: int, media_types: dict[str, Any]) -> dict[str, Any]:

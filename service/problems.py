@@ -14,6 +14,7 @@ from service.errors import (
     PROBLEM_TYPE,
     PROBLEMS,
     PROTOCOL,
+    HttpError,
     InvalidParameter,
     Problem,
     TooManyCloses,
@@ -51,8 +52,10 @@ def answer_to(error: Exception, path: str) -> Answer:
         log.error("%s", error)
         detail = "the model is not ready; GET /readyz tells which are"
     answer = _render(problem, detail, _places(error), path)
-    if problem.status in (429, 503, 507):
-        answer.headers.append(("retry-after", str(getattr(error, "retry_after_s", RETRY_AFTER_S))))
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if problem.status in (429, 503, 507) else {}
+    if isinstance(error, HttpError):
+        headers |= error.headers
+    answer.headers.extend(headers.items())
     return answer
 
 

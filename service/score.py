@@ -21,7 +21,7 @@ from models.errors import InputError
 from models.settings import from_env
 from service.banner import base_url
 from service.client import Client, Document, Refused, ServiceAway, ServiceFailed
-from service.settings import ServiceSettings
+from service.settings import CallerSettings, ServiceSettings
 
 MEDIA_TYPES = {
     ".csv": "text/csv",
@@ -123,6 +123,7 @@ def score_file(
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     started = time.monotonic()
     with Interrupts() as interrupts, _client(url, console, interrupts) as client:
+        client.check_access()
         with _progress(console) as progress:
             job = _submit(client, file, media_type, query, progress, interrupts)
             if not detach:
@@ -145,7 +146,8 @@ def _client(url: str | None, console: Console, interrupts: Interrupts) -> Client
         interrupts.release()  # nothing is on its way
         console.print(why)
 
-    return Client(url or base_url(from_env(ServiceSettings)), on_wait=wait)
+    api_key = from_env(CallerSettings).api_key
+    return Client(url or base_url(from_env(ServiceSettings)), api_key=api_key, on_wait=wait)
 
 
 def _submit(

@@ -9,7 +9,6 @@ import signal
 import socket
 import threading
 from functools import partial
-from ipaddress import ip_address
 from typing import Any, cast
 
 from granian import Granian, _signals
@@ -18,6 +17,7 @@ from granian.http import HTTP1Settings
 
 from models.errors import NextdayError, SettingError
 from service import create_app, open_models
+from service.admission import check_exposure
 from service.door import Door
 from service.drain import Drain, drain_first
 from service.logs import CONFIG
@@ -46,12 +46,11 @@ def serve(settings: ServiceSettings) -> None:
     Answer HTTP until SIGTERM or SIGINT; then let what runs end, and return.
 
     Raises:
-        NextdayError: As for `free_address`.
+        NextdayError: As for `free_address` and `check_exposure`.
     """
     logging.config.dictConfig(CONFIG)
     address = free_address(settings.host, settings.port)
-    if not ip_address(address).is_loopback:
-        log.warning("listens on %s without API keys: whoever reaches it can use it", address)
+    check_exposure(settings, address)
     # A session must not cross a fork, and later Pythons start processes afresh anyway: so do we, everywhere.
     multiprocessing.set_start_method("spawn", force=True)
     drain = Drain()

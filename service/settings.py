@@ -1,6 +1,7 @@
-"""Settings of the process that answers HTTP."""
+"""Settings of the process that answers HTTP, and of those who ask it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from models.settings import setting
 from worker.settings import WorkerSettings
@@ -12,7 +13,7 @@ MIB = 1024 * 1024
 class ServiceSettings(WorkerSettings):
     """Where the service listens, and how much it takes."""
 
-    host: str = setting("127.0.0.1", "address to listen on; there are no API keys yet, so keep others out of it")
+    host: str = setting("127.0.0.1", "address to listen on; any that others can reach needs API keys")
     port: int = setting(8000, "port to listen on", least=1)
     processes: int = setting(2, "processes that answer requests", least=1)
     threads: int = setting(16, "requests other than forecasts that one process answers at a time", least=1)
@@ -26,3 +27,18 @@ class ServiceSettings(WorkerSettings):
     max_series: int = setting(10_000, "most series in one `POST /v1/forecasts`", least=1)
     max_closes: int = setting(2_000_000, "most closes in one `POST /v1/forecasts`", least=1)
     max_job_bytes: int = setting(256 * MIB, "largest body of `POST /v1/jobs`", least=1)
+    api_keys_file: Path | None = setting(None, "file of the API keys that are let in, as `nextday keys` writes it")
+    rate_per_s: float = setting(
+        0.0, "requests a second for a key without a limit of its own; 0 for any number", least=0
+    )
+    cors_origins: str = setting("", "origins whose pages may use the API in a browser, with commas between")
+    state: Path = setting(
+        Path("var/state"), "folder for what the processes of a service share: rate limits, which versions serve"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallerSettings:
+    """What a caller of the service has, as `nextday score` is one."""
+
+    api_key: str | None = setting(None, "API key that `nextday score` sends", secret=True)

@@ -14,6 +14,7 @@ import click
 
 from models.errors import NextdayError
 from models.settings import PREFIX, from_env
+from service.admission import check_exposure
 from service.banner import banner, base_url
 from service.children import Child, adopt, ending, sweep
 from service.client import Client, ServiceAway
@@ -91,13 +92,15 @@ def up(var: Path, env: Mapping[str, str] = os.environ) -> int:
         AlreadyRunning: Another one runs in this folder; it is left alone.
         PortTaken: Something else listens on the port.
         StartFailed: A part did not come up.
-        SettingError: A setting cannot be used.
+        SettingError: A setting cannot be used, or others could reach a service without API keys.
+        BadKeyFile: The file of API keys cannot be used.
     """
-    settings = from_env(ServiceSettings, env)
     var = var.resolve()
+    env = {PREFIX + "JOBS_URL": str(var / "jobs"), PREFIX + "STATE": str(var / "state")} | dict(env)
+    settings = from_env(ServiceSettings, env)
     stop, family = Stop(), list[Child]()
     with _locked(var, f"pid {os.getpid()}, {base_url(settings)}") as lock:
-        free_address(settings.host, settings.port)
+        check_exposure(settings, free_address(settings.host, settings.port))
         stop.listen()
         adopt()
         try:
@@ -161,7 +164,7 @@ def _alive(holder: str) -> bool:
 
 def _start(family: list[Child], settings: ServiceSettings, env: Mapping[str, str], var: Path, lock: int) -> None:
     """Start the children in the order in which they need each other."""
-    own = {PREFIX + "JOBS_URL": str(var / "jobs")} | dict(env)
+    own = dict(env)
 
     def start(name: str, command: list[str], grace_s: float) -> Child:
         log = var / "log" / f"{name}.log"

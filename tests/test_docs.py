@@ -38,9 +38,12 @@ def test_every_setting_stands_in_the_table_with_its_default() -> None:
     assert {row[0]: row[2] for row in rows("Settings")[2:] if row[0] in wanted} == wanted
     for field in fields(ServiceSettings):
         (default,) = [row[1] for row in rows("Settings") if row[0] == f"`NEXTDAY_{field.name.upper()}`"]
-        assert default == {"store": "`models/store`", "worker_threads": "the cores"}.get(
-            field.name, f"`{field.default}`"
-        )
+        assert default == {
+            "store": "`models/store`",
+            "worker_threads": "the cores",
+            "api_keys_file": "none",
+            "cors_origins": "none",
+        }.get(field.name, f"`{field.default}`")
 
 
 def test_every_route_stands_in_the_table() -> None:
@@ -108,6 +111,7 @@ def test_the_scores_of_the_readme_are_those_of_the_cards(market: str, models: Re
         "docs/family.md",
         "docs/gradients.md",
         "docs/protocol.md",
+        "docs/security.md",
     ],
 )
 def test_every_link_to_a_file_leads_to_one(name: str) -> None:

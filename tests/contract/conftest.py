@@ -10,30 +10,33 @@ from flask.testing import FlaskClient
 from models.repository import Repository
 from service import create_app
 from service.settings import ServiceSettings
-from tests.contract.protocol import MAX_BODY_BYTES, MAX_CLOSES, MAX_SERIES, address
+from tests.contract.protocol import AUTHORIZED, KEY, MAX_BODY_BYTES, MAX_CLOSES, MAX_SERIES, address, with_key
 from tests.integration.server_process import DEADLINE_S, Server, serving
 
 
 @pytest.fixture(scope="package")
 def protocol_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    limits = {
+    folder = tmp_path_factory.mktemp("protocol")
+    (folder / "api-keys").write_text(KEY.line)
+    settings = {
+        "NEXTDAY_API_KEYS_FILE": str(folder / "api-keys"),
         "NEXTDAY_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
         "NEXTDAY_MAX_SERIES": str(MAX_SERIES),
         "NEXTDAY_MAX_CLOSES": str(MAX_CLOSES),
     }
-    with serving(tmp_path_factory.mktemp("protocol"), **limits) as running:
+    with serving(folder, **settings) as running:
         yield running
 
 
 @pytest.fixture
 def tritonclient(protocol_server: Server) -> Iterator[triton.InferenceServerClient]:
     with triton.InferenceServerClient(address(protocol_server), network_timeout=DEADLINE_S) as client:
-        yield client
+        yield with_key(client)
 
 
 @pytest.fixture(scope="module")
 def http(protocol_server: Server) -> Iterator[httpx.Client]:
-    headers = {"Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity", **AUTHORIZED}
     with httpx.Client(base_url=protocol_server.url, timeout=DEADLINE_S, headers=headers) as client:
         yield client
 

@@ -9,11 +9,27 @@ import numpy as np
 import tritonclient.http as triton
 
 from service import schemas
+from service.keys import SCOPES, make
 from tests.integration.server_process import Server
 
 INFER = "/v2/models/lstm/infer"
 LENGTH = "Inference-Header-Content-Length"
 MAX_BODY_BYTES, MAX_SERIES, MAX_CLOSES = 4_000_000, 1000, 500_000
+
+SECRET, KEY = make("tests", SCOPES)
+AUTHORIZED = {"Authorization": f"Bearer {SECRET}"}
+
+
+class WithKey(triton.InferenceServerClientPlugin):
+    """What makes a client of Triton's send the key with every request."""
+
+    def __call__(self, request: Any) -> None:
+        request.headers |= AUTHORIZED
+
+
+def with_key(client: Any) -> Any:
+    client.register_plugin(WithKey())
+    return client
 
 
 def address(server: Server) -> str:

@@ -19,7 +19,7 @@ import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
 from service import schemas
-from tests.contract.protocol import ROWS, address, bits, refused, shape, tensors, walk, wanted
+from tests.contract.protocol import ROWS, SECRET, address, bits, refused, shape, tensors, walk, wanted, with_key
 from tests.integration.server_process import DEADLINE_S, Server, starting
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "protocol.md").read_text()
@@ -146,6 +146,7 @@ def test_requests_of_different_lengths_that_wait_together_keep_their_own_answers
 ) -> None:
     expected = [wanted(http, [row]) for row in ROWS]
     with triton.InferenceServerClient(address(protocol_server), concurrency=8, network_timeout=DEADLINE_S) as client:
+        with_key(client)
         waiting = [(row % 5, client.async_infer("lstm", tensors([ROWS[row % 5]]))) for row in range(60)]
 
         for row, answer in waiting:
@@ -156,6 +157,7 @@ def test_one_bad_request_fails_alone(protocol_server: Server, http: httpx.Client
     expected = bits(wanted(http, ROWS))
     bad = [[*walk(60), -1.0]]
     with triton.InferenceServerClient(address(protocol_server), concurrency=8, network_timeout=DEADLINE_S) as client:
+        with_key(client)
         waiting = [client.async_infer("lstm", tensors(bad if turn % 2 else ROWS)) for turn in range(40)]
 
         for turn, answer in enumerate(waiting):
@@ -169,6 +171,7 @@ def test_one_bad_request_fails_alone(protocol_server: Server, http: httpx.Client
 def test_the_asyncio_client_speaks_every_call(protocol_server: Server, http: httpx.Client) -> None:
     async def speak() -> list[bytes]:
         async with triton_aio.InferenceServerClient(address(protocol_server)) as client:
+            with_key(client)
             assert await client.is_server_live()
             assert await client.is_server_ready()
             assert await client.is_model_ready("lstm", "1")
@@ -259,7 +262,10 @@ def test_a_server_without_its_models_or_its_gpu_is_live_and_not_ready(
         refused(httpx.get(f"{unready.url}/v2/health/ready"), 503, "not ready: lstm")
 
 
-def test_the_python_of_the_page_prints_the_medians_of_the_page(protocol_server: Server) -> None:
+def test_the_python_of_the_page_prints_the_medians_of_the_page(
+    protocol_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEXTDAY_API_KEY", SECRET)
     (code,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     shown = re.search(r'"data": \[([^]]*)', PAGE[PAGE.index("two stocks") :].split("```json")[1])[1].split(",")
     printed = StringIO()

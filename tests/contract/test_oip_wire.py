@@ -21,6 +21,7 @@ from models.repository import Repository
 from service import create_app
 from service.settings import ServiceSettings
 from tests.contract.protocol import (
+    AUTHORIZED,
     INFER,
     LENGTH,
     MAX_BODY_BYTES,
@@ -107,6 +108,7 @@ def connect(server: Server) -> http_client.HTTPConnection:
 def test_the_index_takes_a_request_that_tells_no_length(protocol_server: Server) -> None:
     with closing(connect(protocol_server)) as connection:
         connection.putrequest("POST", "/v2/repository/index")
+        connection.putheader("Authorization", AUTHORIZED["Authorization"])
         connection.endheaders()
 
         assert len(json.load(connection.getresponse())) == 3
@@ -339,7 +341,9 @@ def test_a_json_that_is_longer_than_the_body_is_refused(http: httpx.Client) -> N
 
 
 def test_a_body_that_is_too_large_is_refused(protocol_server: Server) -> None:
-    answer = httpx.post(protocol_server.url + INFER, content=b" " * (MAX_BODY_BYTES + 1), timeout=DEADLINE_S)
+    content = b" " * (MAX_BODY_BYTES + 1)
+
+    answer = httpx.post(protocol_server.url + INFER, content=content, headers=AUTHORIZED, timeout=DEADLINE_S)
 
     refused(answer, 413, f"at most {MAX_BODY_BYTES} are taken")
 
@@ -351,12 +355,12 @@ def test_a_refusal_leaves_the_connection_to_the_next_request(
     protocol_server: Server, path: str, encoding: str, status: int
 ) -> None:
     with closing(connect(protocol_server)) as connection:
-        connection.request("POST", path, b" " * (MAX_BODY_BYTES - 1), {"Content-Encoding": encoding})
+        connection.request("POST", path, b" " * (MAX_BODY_BYTES - 1), {"Content-Encoding": encoding, **AUTHORIZED})
         refusal = connection.getresponse()
         refusal.read()
         connection.auto_open = False
 
-        connection.request("POST", INFER, json.dumps(request()))
+        connection.request("POST", INFER, json.dumps(request()), AUTHORIZED)
 
         assert (refusal.status, connection.getresponse().status) == (status, 200)
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from models.listing import listing
 from models.settings import ModelSettings
 from nextday import main
-from service.banner import base_url
+from service.banner import banner, base_url
 from service.settings import ServiceSettings
 
 
@@ -107,6 +107,13 @@ def test_help_of_training_is_the_training_commands_own() -> None:
 )
 def test_an_address_to_listen_on_becomes_one_to_ask(host: str, url: str) -> None:
     assert base_url(ServiceSettings(host=host, port=9000)) == url
+
+
+def test_the_curl_of_the_banner_sends_a_key_where_one_is_needed(tmp_path: Path) -> None:
+    key = '-H "Authorization: Bearer $NEXTDAY_API_KEY"'
+
+    assert key in banner(ServiceSettings(api_keys_file=tmp_path / "api-keys"), tmp_path)
+    assert key not in banner(ServiceSettings(), tmp_path)
 
 
 def test_without_the_extra_training_names_it() -> None:
