@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from models.forecaster import Ran
 from models.repository import Repository
 from service.catalogue import routes as model_routes
 from service.errors import handle_errors
@@ -10,13 +11,21 @@ from service.forecasts import routes as forecast_routes
 from service.health import routes as health_routes
 from service.hotpath import put_in_front
 from service.jobs import routes as job_routes
+from service.observers import Observers
 from service.oip import routes as protocol_routes
 from service.pages import add_pages
+from service.scrape import routes as metric_routes
 from service.settings import ServiceSettings
 from worker.jobs import Jobs
 
 
-def create_app(settings: ServiceSettings, *, models: Repository | None = None, jobs: Jobs | None = None) -> Flask:
+def create_app(
+    settings: ServiceSettings,
+    *,
+    models: Repository | None = None,
+    jobs: Jobs | None = None,
+    observers: Observers | None = None,
+) -> Flask:
     """
     The service, wired. Loads no model and connects to nothing; both happen on first use.
 
@@ -24,24 +33,27 @@ def create_app(settings: ServiceSettings, *, models: Repository | None = None, j
         settings: Where things are and what is taken.
         models: The models, where they are not the store of the settings.
         jobs: The jobs, where they are not in the Redis of the settings.
+        observers: Who is told of each request, where they are not this process's own.
     """
-    models = models or open_models(settings)
+    observers = observers or Observers.of(settings)
+    models = models or open_models(settings, observers.metrics.run)
     jobs = jobs or Jobs.connect(settings, models)
     app = Flask(__name__, static_folder=None)
     app.register_blueprint(forecast_routes(models, settings))
     app.register_blueprint(model_routes(models))
     app.register_blueprint(job_routes(models, jobs, settings))
-    app.register_blueprint(health_routes(models, jobs))
+    app.register_blueprint(health_routes(models, jobs, observers.metrics))
+    app.register_blueprint(metric_routes(observers.metrics, models, jobs))
     app.register_blueprint(protocol_routes(models, settings))
     add_pages(app)
-    observe(app)
+    observe(app, observers)
     handle_errors(app)
     put_in_front(app, models, settings)
     return app
 
 
-def open_models(settings: ServiceSettings) -> Repository:
-    """The models of the settings' store, none of them loaded."""
+def open_models(settings: ServiceSettings, ran: Ran | None = None) -> Repository:
+    """The models of the settings' store, none of them loaded; `ran` is told of each of their runs."""
     return Repository(
-        settings.store, device=settings.device, device_id=settings.device_id, threads=settings.run_threads
+        settings.store, device=settings.device, device_id=settings.device_id, threads=settings.run_threads, ran=ran
     )

@@ -25,7 +25,7 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any, NamedTuple
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from models.errors import EmptyRequest, InputError, InvalidSeries, ModelError, NextdayError, UnknownLevel, UnknownModel
@@ -272,6 +272,7 @@ def _pointers(error: NextdayError) -> Iterator[tuple[str, str]]:
 
 
 def _render(problem: Problem, detail: str, places: list[dict[str, str]]) -> Response:
+    g.problem = problem.slug  # for whoever counts
     if request.path == PROTOCOL or request.path.startswith(f"{PROTOCOL}/"):
         # The protocol has one status for what a caller can mend, and clients read the key `error` and nothing else.
         status = 400 if problem.status == 422 else problem.status

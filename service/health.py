@@ -3,12 +3,13 @@
 from flask import Blueprint, Response
 
 from models.repository import Repository
+from service.metrics import Metrics
 from worker.answers import encode
 from worker.jobs import Jobs
 from worker.tables import JSON
 
 
-def routes(models: Repository, jobs: Jobs) -> Blueprint:
+def routes(models: Repository, jobs: Jobs, metrics: Metrics) -> Blueprint:
     """The routes that balancers and people ask."""
     views = Blueprint("health", __name__)
 
@@ -19,6 +20,7 @@ def routes(models: Repository, jobs: Jobs) -> Blueprint:
     @views.get("/readyz")
     def readyz() -> Response:
         missing = models.load_newest()
+        metrics.models(models, missing)
         ready = [name for name in models.names() if name not in missing]
         # Forecasts need no queue, so a queue that is away is told here and takes nothing down.
         state = {"ready": not missing, "models": ready, "missing": missing, "queue": jobs.queue_state()}

@@ -7,9 +7,11 @@ import multiprocessing
 import os
 import signal
 import socket
+import tempfile
 import threading
 from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 
 from flask import Flask
 from granian import Granian, _signals
@@ -17,8 +19,9 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
 from models.errors import NextdayError, SettingError
-from service import create_app, open_models
+from service import create_app, open_models, tracing
 from service.logs import CONFIG
+from service.observers import Observers
 from service.settings import ServiceSettings
 
 HEADER_TIMEOUT_S = 30
@@ -43,6 +46,8 @@ def serve(settings: ServiceSettings) -> None:
         NextdayError: As for `free_address`.
     """
     logging.config.dictConfig(CONFIG)
+    if settings.traces:
+        tracing.check(settings.traces)
     address = free_address(settings.host, settings.port)
     if not ip_address(address).is_loopback:
         log.warning("listens on %s without API keys: whoever reaches it can use it", address)
@@ -61,16 +66,25 @@ def serve(settings: ServiceSettings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=settings.drain_s,
     )
-    server.serve(target_loader=partial(load, settings), wrap_loader=False)
+    # Made here, so that its processes count in one folder, and those that come after one that died go on in it.
+    with tempfile.TemporaryDirectory(prefix="nextday-metrics-") as folder:
+        server.serve(target_loader=partial(load, settings, Path(folder)), wrap_loader=False)
 
 
-def load(settings: ServiceSettings) -> Flask:
-    """The service with the newest version of every model ready, made in the process that will answer."""
+def load(settings: ServiceSettings, counts: Path) -> Flask:
+    """
+    The service with the newest version of every model ready, made in the process that will answer.
+
+    Args:
+        settings: Of the service.
+        counts: Folder in which its processes count together.
+    """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _leave_ctrl_c_to_the_parent()
-    models = open_models(settings)
-    models.load_newest()
-    return create_app(settings, models=models)
+    observers = Observers.of(settings, counts)
+    models = open_models(settings, observers.metrics.run)
+    observers.metrics.models(models, models.load_newest())
+    return create_app(settings, models=models, observers=observers)
 
 
 def _end_with_parent() -> None:

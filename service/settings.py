@@ -1,6 +1,7 @@
 """Settings of the process that answers HTTP."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from models.settings import setting
 from worker.settings import WorkerSettings
@@ -21,3 +22,5 @@ class ServiceSettings(WorkerSettings):
     max_series: int = setting(10_000, "most series in one `POST /v1/forecasts`", least=1)
     max_closes: int = setting(2_000_000, "most closes in one `POST /v1/forecasts`", least=1)
     max_job_bytes: int = setting(256 * MIB, "largest body of `POST /v1/jobs`", least=1)
+    access_log: Literal["on", "off"] = setting("on", "`on` or `off`: a line of JSON for each request, on stderr")
+    traces: str = setting("", "where traces go by OTLP over HTTP, as `http://127.0.0.1:4318`; nowhere if empty")

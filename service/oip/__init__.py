@@ -4,7 +4,7 @@ import threading
 from contextlib import nullcontext
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from models.repository import Repository
 from service.errors import NotOffered
@@ -15,6 +15,7 @@ from service.oip.packing import packed, unpacked
 from service.oip.requests import LENGTH_HEADER, header_length, read_index_request, read_load_request
 from service.oip.statistics import Statistics
 from service.settings import ServiceSettings
+from service.stages import Stages
 from worker.answers import encode
 from worker.tables import JSON
 
@@ -81,12 +82,14 @@ def _add_inference(views: Blueprint, models: Repository, settings: ServiceSettin
     def post_infer(name: str, version: str | None = None) -> Response:
         body = unpacked(request, most=settings.max_body_bytes, hint=AS_A_JOB)
         forecaster = find(models, name, version)
-        with statistics.watch(name, forecaster.card.version) as laps:
+        stages: Stages = g.stages
+        stages.skip()  # the body comes in at the pace of the caller
+        with statistics.watch(name, forecaster.card.version, stages):
             with turn if len(body) > LARGE_BYTES else nullcontext():
-                laps.lap("queue")
-                answer = infer(body, header_length(request), forecaster, limits, laps)
+                stages.lap("wait")
+                answer = infer(body, header_length(request), forecaster, limits, stages)
             content, encoding = packed(answer.content, request)
-            laps.lap("compute_output")
+            stages.lap("encode")
         response = Response(content, content_type=JSON if answer.json_bytes is None else OCTETS)
         response.headers["Vary"] = "Accept-Encoding"
         if answer.json_bytes is not None:

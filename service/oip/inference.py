@@ -17,8 +17,8 @@ from service.oip.requests import (
     shown,
     wants_binary,
 )
-from service.oip.statistics import Laps
 from service.oip.tensors import DATATYPES, ragged, read_tensors
+from service.stages import Served, Stages
 from worker.answers import encode
 from worker.requests import TooManySeries
 
@@ -75,7 +75,7 @@ def number_of(models: Repository, name: str, version: str | None) -> int | None:
     return known[version]
 
 
-def infer(body: bytes, json_bytes: int | None, forecaster: Forecaster, limits: Limits, laps: Laps) -> Inference:
+def infer(body: bytes, json_bytes: int | None, forecaster: Forecaster, limits: Limits, stages: Stages) -> Inference:
     """
     The answer to an inference request.
 
@@ -84,7 +84,7 @@ def infer(body: bytes, json_bytes: int | None, forecaster: Forecaster, limits: L
         json_bytes: How long the JSON is; None where it is all.
         forecaster: The model.
         limits: What is taken.
-        laps: Where rows and times are noted.
+        stages: Where model, rows and times are noted.
 
     Raises:
         InvalidJson: The JSON is none.
@@ -95,18 +95,20 @@ def infer(body: bytes, json_bytes: int | None, forecaster: Forecaster, limits: L
         TooManySeries: It has more rows than are taken.
         TooManyCloses: It has more closes than are taken.
     """
+    card = forecaster.card
+    stages.served = Served(card.name, card.version, card.digest, forecaster.provider)
     header, binary = _split(body, json_bytes)
     if (numbers := header.count(b",")) > limits.closes + limits.series + 1000:  # two tensors, and the request's own
         raise TooManyCloses(given=numbers, most=limits.closes)
     asked = read_inference_request(header)
-    as_bytes = _outputs(asked, forecaster.card)
+    as_bytes = _outputs(asked, card)
     rows = _rows(asked, binary, forecaster, limits)
-    laps.rows = len(rows)
-    laps.lap("compute_input")
+    stages.rows = len(rows)
+    stages.lap("decode")
     quantiles = forecaster.run(rows)
-    laps.lap("compute_infer")
-    answer = _encode(asked.id, quantiles, forecaster.card, as_bytes=as_bytes)
-    laps.lap("compute_output")
+    stages.lap("run")
+    answer = _encode(asked.id, quantiles, card, as_bytes=as_bytes)
+    stages.lap("encode")
     return answer
 
 

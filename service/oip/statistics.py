@@ -7,35 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from service.stages import Stages
+
+NAMES = {"wait": "queue", "decode": "compute_input", "run": "compute_infer", "encode": "compute_output"}
+"""Our stages, as the protocol calls them."""
 COMPUTE = ("compute_input", "compute_infer", "compute_output")
-STAGES = ("queue", *COMPUTE)
-OUTCOMES = ("success", "fail", *STAGES)
-
-
-class Laps:
-    """
-    The times of one request, stage by stage.
-
-    Attributes:
-        rows: Rows that it has, once they are read.
-        ns: Nanoseconds that each stage took.
-    """
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.ns = dict.fromkeys(STAGES, 0)
-        self._started = self._last = time.perf_counter_ns()
-
-    def lap(self, stage: str) -> None:
-        """Count the time since the last lap to a stage."""
-        now = time.perf_counter_ns()
-        self.ns[stage] += now - self._last
-        self._last = now
-
-    @property
-    def total_ns(self) -> int:
-        """Nanoseconds since the start."""
-        return time.perf_counter_ns() - self._started
+OUTCOMES = ("success", "fail", "queue", *COMPUTE)
 
 
 @dataclass(slots=True)
@@ -64,15 +41,16 @@ class _Tally:
     stages: dict[str, _Duration] = field(default_factory=lambda: _durations(OUTCOMES))
     by_rows: dict[int, dict[str, _Duration]] = field(default_factory=dict)
 
-    def succeed(self, laps: Laps) -> None:
+    def succeed(self, stages: Stages, took_ns: int) -> None:
         self.last_ms = time.time_ns() // 1_000_000
-        self.rows += laps.rows
-        self.stages["success"].add(laps.total_ns)
-        batch = self.by_rows.setdefault(laps.rows, _durations(COMPUTE))
-        for stage, ns in laps.ns.items():
-            self.stages[stage].add(ns)
-            if stage in batch:
-                batch[stage].add(ns)
+        self.rows += stages.rows
+        self.stages["success"].add(took_ns)
+        batch = self.by_rows.setdefault(stages.rows, _durations(COMPUTE))
+        totals_ns = stages.totals_ns()
+        for ours, theirs in NAMES.items():
+            self.stages[theirs].add(totals_ns.get(ours, 0))
+            if theirs in batch:
+                batch[theirs].add(totals_ns.get(ours, 0))
 
 
 class Statistics:
@@ -88,17 +66,17 @@ class Statistics:
         self._tallies: dict[tuple[str, int], _Tally] = {}
 
     @contextmanager
-    def watch(self, name: str, version: int) -> Iterator[Laps]:
-        """Count what happens inside: as failed if it raises, else with the laps that it noted."""
-        laps = Laps()
+    def watch(self, name: str, version: int, stages: Stages) -> Iterator[None]:
+        """Count what happens inside: as failed if it raises, else with the stages that were noted."""
+        began_ns = time.perf_counter_ns()
         try:
-            yield laps
+            yield
         except BaseException:
             with self._lock:
-                self._tally(name, version).stages["fail"].add(laps.total_ns)
+                self._tally(name, version).stages["fail"].add(time.perf_counter_ns() - began_ns)
             raise
         with self._lock:
-            self._tally(name, version).succeed(laps)
+            self._tally(name, version).succeed(stages, time.perf_counter_ns() - began_ns)
 
     def of(self, name: str, version: int) -> dict[str, Any]:
         """The statistics of a model version; zeros where nothing was asked of it yet."""
