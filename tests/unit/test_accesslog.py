@@ -113,9 +113,15 @@ def test_several_threads_tear_no_line_and_lose_none(pipe: tuple[int, int]) -> No
     threads = [threading.Thread(target=write, args=(name,)) for name in range(4)]
     for thread in threads:
         thread.start()
+    for thread in threads:
+        thread.join()
+    deadline = time.monotonic() + DEADLINE_S
+    while any(len(log._lines) == 2000 for log in logs):  # until the pipe is full, and both wait for room in it
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     written = lines(pipe, count=4000)
-    for each in (*threads, *logs):
-        each.join() if isinstance(each, threading.Thread) else each.close()
+    for log in logs:
+        log.close()
 
     for name in range(4):
         assert [each["number"] for each in written if each["name"] == name] == list(range(1000))

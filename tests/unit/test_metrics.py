@@ -1,7 +1,9 @@
 """What is counted comes out, under sound names."""
 
 import gc
+import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -121,10 +123,13 @@ def test_what_no_longer_serves_is_no_longer_named(metrics: Metrics, models: Repo
     assert values(metrics, "nextday_model_info") == {}
 
 
-def test_threads_that_count_at_once_lose_nothing(metrics: Metrics) -> None:
+def test_threads_that_count_at_once_lose_nothing(metrics: Metrics, often: None) -> None:
+    barrier = threading.Barrier(4)
+
     def count() -> None:
-        for _ in range(2000):
-            metrics.request(ROUTE, "POST", 200, 0.001)
+        barrier.wait()
+        for number in range(2000):
+            metrics.request(f"/route/{number % 50}", "POST", 200, 0.001)
 
     threads = [threading.Thread(target=count) for _ in range(4)]
     for thread in threads:
@@ -132,8 +137,41 @@ def test_threads_that_count_at_once_lose_nothing(metrics: Metrics) -> None:
     for thread in threads:
         thread.join()
 
-    assert values(metrics, "nextday_requests_total") == {("POST", ROUTE, "200"): 8000}
-    assert values(metrics, "nextday_request_seconds_count") == {(ROUTE,): 8000}
+    routes = [f"/route/{number}" for number in range(50)]
+    assert values(metrics, "nextday_requests_total") == {("POST", route, "200"): 160 for route in routes}
+    assert values(metrics, "nextday_request_seconds_count") == {(route,): 160 for route in routes}
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        lambda metrics: metrics.request(ROUTE, "GET", 200, 0.001),
+        lambda metrics: metrics.rejected("not-found"),
+        lambda metrics: metrics.run("lstm", 1, 1, 60, 60, 0.001),
+        lambda metrics: metrics.models(Repository(Path()), {"lstm": "damaged"}),
+        Metrics.began,
+        Metrics.ended,
+    ],
+    ids=["request", "rejected", "run", "models", "began", "ended"],
+)
+def test_one_thread_counts_at_a_time(metrics: Metrics, count: Callable[[Metrics], None]) -> None:
+    other = threading.Thread(target=count, args=(metrics,))
+    with metrics._tallies.lock:
+        other.start()
+
+        other.join(0.05)
+
+        assert other.is_alive()
+    other.join()
+
+
+@pytest.fixture
+def often() -> Iterator[None]:
+    """Threads that take turns as often as they can."""
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before_s)
 
 
 def test_no_caller_makes_labels_without_end(metrics: Metrics) -> None:
