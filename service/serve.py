@@ -1,10 +1,12 @@
 """The server: processes that each load their models and answer HTTP, watched, and drained on SIGTERM."""
 
+import atexit
 import errno
 import logging
 import logging.config
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -79,7 +81,7 @@ def load(settings: ServiceSettings, counts: Path) -> Flask:
         settings: Of the service.
         counts: Folder in which its processes count together.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(counts,), daemon=True).start()
     _leave_ctrl_c_to_the_parent()
     observers = Observers.of(settings, counts)
     models = open_models(settings, observers.metrics.run)
@@ -87,10 +89,16 @@ def load(settings: ServiceSettings, counts: Path) -> Flask:
     return create_app(settings, models=models, observers=observers)
 
 
-def _end_with_parent() -> None:
-    """Drain this process when the one that watches it is gone; it would hold the port with nobody to stop it."""
+def _end_with_parent(counts: Path) -> None:
+    """
+    Drain this process when the one that watches it is gone; it would hold the port with nobody to stop it.
+
+    Args:
+        counts: Folder of the counts, which nobody else is there to remove then.
+    """
     if parent := multiprocessing.parent_process():
         parent.join()
+        atexit.register(shutil.rmtree, counts, ignore_errors=True)
         os.kill(os.getpid(), signal.SIGTERM)
 
 

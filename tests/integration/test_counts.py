@@ -137,3 +137,15 @@ def test_the_folder_of_the_counts_goes_with_the_server(tmp_path: Path, valkey_ur
         stop(running)
 
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_the_folder_of_the_counts_goes_with_a_server_that_is_killed(tmp_path: Path, valkey_url: str) -> None:
+    (tmp_path / "tmp").mkdir()
+    with serving(tmp_path, NEXTDAY_REDIS_URL=valkey_url, TMPDIR=str(tmp_path / "tmp")) as running:
+        running.process.kill()
+        running.process.wait(DEADLINE_S)
+
+        deadline = time.monotonic() + DEADLINE_S
+        while list((tmp_path / "tmp").iterdir()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
