@@ -1,8 +1,10 @@
 """A bundle behind onnxruntime: ragged closes in, quantiles of the next close out. Knows no torch."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +28,23 @@ GOLDEN_TOLERANCE = 2e-5
 _INPUTS = {"closes": ("tensor(float)", 2), "lengths": ("tensor(int64)", 1)}
 
 
+class Ran(Protocol):
+    """Who is told of each run that answers somebody; from any thread, and at once."""
+
+    def __call__(self, model: str, version: int, rows: int, cells: int, real_days: int, seconds: float) -> None:
+        """
+        A run has ended.
+
+        Args:
+            model: The model's name.
+            version: Its version.
+            rows: Rows of the run.
+            cells: Days of the run, its padding included.
+            real_days: Days that are no padding.
+            seconds: What it took.
+        """
+
+
 class Forecaster:
     """
     A model that is ready: verified, warmed and checked against its golden samples.
@@ -35,17 +54,19 @@ class Forecaster:
     Attributes:
         card: Of its bundle.
         provider: The execution provider that runs it.
+        ran: Who is told of its runs, if anybody.
     """
 
     def __init__(self, bundle: Bundle, *, device: Device = "cpu", device_id: int = 0, threads: int = 1) -> None:
         """
-        Make the bundle ready.
+        Make the bundle ready; its own trial runs are told to nobody.
 
         Raises:
             BundleError: The graph is not what the card says, or does not answer as it did when exported.
             ProviderUnavailable: The device asked for did not load.
         """
         self.card: Card = bundle.card
+        self.ran: Ran | None = None
         self._pid = os.getpid()
         try:
             self._session = open_session(bundle.model, device=device, device_id=device_id, threads=threads)
@@ -96,7 +117,11 @@ class Forecaster:
         quantiles = np.empty((len(rows), len(self.card.levels)), np.float32)
         for batch in _batches(rows.lengths):
             closes, lengths = rows.padded(batch)
+            began = time.perf_counter()
             quantiles[batch] = self._session.run(["quantiles"], {"closes": closes, "lengths": lengths})[0]
+            if self.ran:
+                took_s = time.perf_counter() - began
+                self.ran(self.card.name, self.card.version, len(batch), closes.size, int(lengths.sum()), took_s)
         return quantiles
 
     def _check_signature(self, path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from models.bundle import Card, names, read_card, versions
 from models.errors import ModelError, UnknownModel
 from models.execution import Device
-from models.forecaster import Forecaster
+from models.forecaster import Forecaster, Ran
 from models.walk import Walk
 
 DEFAULT_MODEL = "lstm"
@@ -22,8 +22,11 @@ class Repository:
     The newest version of a model serves unless another is asked for.
     """
 
-    def __init__(self, root: Path, *, device: Device = "cpu", device_id: int = 0, threads: int = 1) -> None:
+    def __init__(
+        self, root: Path, *, device: Device = "cpu", device_id: int = 0, threads: int = 1, ran: Ran | None = None
+    ) -> None:
         self.root = root
+        self._ran = ran
         self._device, self._device_id, self._threads = device, device_id, threads
         self._ready: dict[tuple[str, int | None], Forecaster] = {}
         self._walks: dict[tuple[str, int], Walk] = {}
@@ -117,4 +120,6 @@ class Repository:
 
     def _load(self, name: str, version: int) -> Forecaster:
         path = self.root / name / str(version)
-        return Forecaster.load(path, device=self._device, device_id=self._device_id, threads=self._threads)
+        forecaster = Forecaster.load(path, device=self._device, device_id=self._device_id, threads=self._threads)
+        forecaster.ran = self._ran
+        return forecaster

@@ -29,6 +29,7 @@ from service.oip.inference import Limits, Sent
 from service.oip.requests import LENGTH_HEADER
 from service.oip.statistics import Statistics
 from service.settings import ServiceSettings
+from service.stages import Served
 from service.work import Work
 from worker.tables import JSON
 
@@ -90,26 +91,35 @@ class BusyRoutes:
 
     def answer_alone(self, route: BusyRoute, headers: Headers, body: bytes, exchange: Exchange) -> Answer:
         """The answer to a request whose rows run with no one else's."""
-        work = route.prepare(headers, body)
-        exchange.lap("decode")
-        began = time.perf_counter()
+        work = self.prepare(route, headers, body, exchange)
+        began_ns = time.perf_counter_ns()
         quantiles = work.forecaster.run(work.rows)
-        ran = Ran(quantiles, len(work.rows), 0.0, time.perf_counter() - began)
-        self.seen(work.forecaster, ran.batch_rows, ran.ran_s)
+        ran = Ran(quantiles, len(work.rows), time.perf_counter_ns() - began_ns)
+        self.seen(work.forecaster, ran.batch_rows, ran.run_ns)
         return self.finish(work, ran, exchange)
 
-    def seen(self, forecaster: Forecaster, rows: int, seconds: float) -> None:
+    def prepare(self, route: BusyRoute, headers: Headers, body: bytes, exchange: Exchange) -> Work:
+        """The rows of a request, whose body has just come."""
+        stages = exchange.stages
+        stages.skip()
+        work = route.prepare(headers, body)
+        card = work.forecaster.card
+        stages.lap("decode")
+        stages.rows = len(work.rows)
+        stages.served = Served(card.name, card.version, card.digest, work.forecaster.provider)
+        return work
+
+    def seen(self, forecaster: Forecaster, rows: int, run_ns: int) -> None:
         """Count a run."""
-        self.statistics.ran(forecaster.card, rows, seconds)
+        self.statistics.ran(forecaster.card, rows, run_ns)
 
     def finish(self, work: Work, ran: Ran, exchange: Exchange) -> Answer:
         """The answer to a request whose rows have run."""
-        exchange.ran(waited_s=ran.waited_s, ran_s=ran.ran_s)
+        stages = exchange.stages
+        stages.ran(ran.run_ns)
         answer = work.finish(ran.quantiles)
-        exchange.lap("encode")
-        card = work.forecaster.card
-        exchange.facts |= {"model": card.name, "version": card.version, "rows": len(work.rows)}
-        self.statistics.succeeded(card, len(work.rows), ran.batch_rows, exchange.stages, exchange.took_s)
+        stages.lap("encode")
+        self.statistics.succeeded(work.forecaster.card, stages, ran.batch_rows)
         return answer
 
     def _admit(self, headers: Headers) -> int:

@@ -1,20 +1,49 @@
 """Flask's part of every exchange: it begins and ends, and what was raised becomes its answer."""
 
+import functools
+import re
+
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from service.exchange import Answer, Exchange
+from service.observers import Observers
 from service.problems import answer_to
 
 EXCHANGE = "nextday.exchange"
 """Under which name in a WSGI environment the front door hands on an exchange that it began, and will end."""
 
 
-def observe(app: Flask) -> None:
-    """Give each request of an app an id, each answer its headers, and each exchange its line in the log."""
-    app.before_request(_begin)
-    app.after_request(_end)
+def observe(app: Flask, observers: Observers) -> None:
+    """Give each request of an app an id, each answer its headers, and tell the observers of each exchange."""
+
+    def begin() -> None:
+        g.handed_on = EXCHANGE in request.environ
+        g.exchange = request.environ.get(EXCHANGE) or Exchange(
+            request.headers.get("X-Request-Id", ""), request.method, request.path
+        )
+        g.exchange.route = pattern(request.url_rule.rule) if request.url_rule else None
+        if not g.handed_on:
+            g.exchange.trace = request.headers.get("traceparent", ""), request.headers.get("tracestate", "")
+            observers.began()
+
+    def end(answer: Response) -> Response:
+        for name, value in g.exchange.headers():
+            answer.headers.setdefault(name, value)
+        if not g.handed_on:
+            sent = answer.headers.get("Content-Length", type=int)
+            told = g.exchange.answered(answer.status_code, received=request.content_length, sent=sent)
+            observers.answered(g.exchange.stages, told)
+        return answer
+
+    def close(_error: BaseException | None) -> None:
+        if "exchange" in g and not g.handed_on:
+            observers.over()
+
+    app.before_request(begin)
+    app.after_request(end)
+    app.teardown_request(close)
 
 
 def handle_errors(app: Flask) -> None:
@@ -28,20 +57,15 @@ def respond(answer: Answer) -> Response:
     return Response(answer.content, answer.status, answer.headers)
 
 
-def _begin() -> None:
-    handed_on = request.environ.get(EXCHANGE)
-    g.exchange = handed_on or Exchange(request.headers.get("X-Request-Id", ""), request.method, request.path)
-    g.ends_here = handed_on is None
+@functools.cache
+def pattern(rule: str) -> str:
+    """
+    A rule of Flask's as a path of OpenAPI.
 
-
-def _end(answer: Response) -> Response:
-    headers = answer.headers
-    for name, value in g.exchange.headers():
-        headers.setdefault(name, value)
-    if g.ends_here:
-        sent = headers.get("Content-Length", type=int)
-        g.exchange.end(answer.status_code, received=request.content_length, sent=sent)
-    return answer
+    >>> pattern("/v1/jobs/<job_id>"), pattern("/docs/<path:path>")
+    ('/v1/jobs/{job_id}', '/docs/{path}')
+    """
+    return re.sub(r"<(?:[^<>:]+:)?([^<>]+)>", r"{\1}", rule)
 
 
 def _answer_router(error: HTTPException) -> AnyResponse:
@@ -51,4 +75,4 @@ def _answer_router(error: HTTPException) -> AnyResponse:
 
 
 def _answer(error: Exception) -> Response:
-    return respond(answer_to(error, request.path))
+    return respond(answer_to(error, g.exchange))

@@ -30,6 +30,7 @@ from service.exchange import Answer, Exchange
 from service.gate import CALLER
 from service.gather import Gathering
 from service.incoming import LARGE_BYTES, Incoming
+from service.observers import Observers
 from service.patience import Patience
 from service.problems import answer_to
 from service.room import Room
@@ -53,6 +54,7 @@ class Door:
 
     def __init__(self, app: Flask, settings: ServiceSettings, drain: Drain) -> None:
         """In front of an app, whose settings these are; `drain` says when the server is about to end."""
+        self._observers: Observers = app.extensions["observers"]
         self._app = app.wsgi_app
         self._busy: BusyRoutes = app.extensions["busy"]
         self._admission: Admission = app.extensions["admission"]
@@ -82,28 +84,37 @@ class Door:
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
         """Answer a request, or say why not."""
-        exchange = Exchange(scope.headers.get("x-request-id", ""), scope.method, scope.path)
+        get = scope.headers.get
+        exchange = Exchange(get("x-request-id", ""), scope.method, scope.path)
         incoming = Incoming(scope, proto, self._patience, self._settings)
+        self._observers.began()
         try:
             answer = await self._answer(scope, incoming, exchange)
         except Exception as error:
-            answer = answer_to(error, scope.path)
+            answer = answer_to(error, exchange)
             if isinstance(error, (Forbidden, RateLimited)):  # of strangers no body is waited for
                 await incoming.skip()
+        finally:
+            self._observers.over()
         if isinstance(answer, Answer):  # Flask's have these already
             answer.headers.extend(exchange.headers())
-            answer.headers.extend(cors_headers(scope.headers.get("origin"), self._origins))
+            answer.headers.extend(cors_headers(get("origin"), self._origins))
         if incoming.unread or self._draining:  # its connection ends: the next request would lie behind the unread body
             answer.headers.append(("connection", "close"))
-        self._send(answer, proto, exchange)
+        sent = self._send(answer, proto)
+        if self._observers.traces:
+            exchange.trace = get("traceparent", ""), get("tracestate", "")
+        told = exchange.answered(answer.status, received=incoming.announced, sent=sent)
+        self._observers.answered(exchange.stages, told)
 
     async def _answer(self, scope: Scope, incoming: Incoming, exchange: Exchange) -> Answer | Called:
         if scope.method == "OPTIONS":  # it may be a browser's question beforehand, which has no key: Flask's gate knows
             return await self._answer_behind(scope, BytesIO(), None, exchange)
         client = scope.client.rpartition(":")[0].strip("[]")
         caller = self._admission.admit(scope.method, scope.path, scope.headers.get("authorization"), client)
-        exchange.facts["key"] = caller.key_id
+        exchange.key = caller.key_id
         if route := self._busy.find(scope.method, scope.path):
+            exchange.route = route.pattern
             return await self._answer_busy(route, scope, incoming, exchange)
         return await self._answer_behind(scope, await self._body(scope, incoming), caller, exchange)
 
@@ -114,8 +125,7 @@ class Door:
                 return await self._in_thread(self._large, self._answer_large, route, scope, file, exchange)
         body = await incoming.whole(announced)
         with self._room:
-            work = route.prepare(scope.headers, body)
-            exchange.lap("decode")
+            work = self._busy.prepare(route, scope.headers, body, exchange)
             ran = await self._gather(work.forecaster, work.rows)
             if work.heavy:
                 return await self._in_thread(self._large, self._busy.finish, work, ran, exchange)
@@ -145,12 +155,12 @@ class Door:
         most = self._settings.max_job_bytes if scope.path == JOBS else self._settings.max_body_bytes
         return await incoming.file(announced_bytes(length, chunked=False, most=most))
 
-    def _send(self, answer: Answer | Called, proto: HTTPProtocol, exchange: Exchange) -> None:
+    def _send(self, answer: Answer | Called, proto: HTTPProtocol) -> int | None:
+        """Hand an answer to the server; gives the length of its body, where that is known."""
         status, headers, body = answer
         if isinstance(body, File):
             proto.response_file(status, headers, f"/dev/fd/{body.file.fileno()}")
             self._loop.call_later(OPENED_BY_S, body.close)
-            exchange.end(status, received=None, sent=None)
-        else:
-            proto.response_bytes(status, headers, body)
-            exchange.end(status, received=None, sent=len(body))
+            return None
+        proto.response_bytes(status, headers, body)
+        return len(body)

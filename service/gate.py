@@ -30,7 +30,7 @@ def guard(app: Flask, admission: Admission, settings: ServiceSettings) -> None:
         if headers := preflight_headers(request.method, origin, wanted_method, origins):
             return Response(status=204, headers=headers)
         g.caller = request.environ.get(CALLER) or _admitted(admission)
-        g.exchange.facts["key"] = g.caller.key_id
+        g.exchange.key = g.caller.key_id
         return None
 
     @app.after_request

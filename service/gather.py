@@ -23,15 +23,16 @@ MOST_ROWS = 64
 MOST_DAYS = 8 * 1024
 """Closes of a shared run, which takes some milliseconds then. A request with more closes or rows runs by itself."""
 
-RunSeen = Callable[[Forecaster, int, float], None]
+Timed = tuple[list[Floats | Exception], int]
+"""Answers of a run, and the nanoseconds that it took."""
+RunSeen = Callable[[Forecaster, int, int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    """A request that waits: what it brought, since when, and where its answer goes."""
+    """A request that waits: what it brought, and where its answer goes."""
 
     rows: Ragged
-    since: float
     answer: "asyncio.Future[Ran]"
 
 
@@ -42,15 +43,13 @@ class Ran:
 
     Attributes:
         quantiles: Shape ``(B, Q)``.
-        waited_s: Seconds until their run began.
-        ran_s: Seconds that it took, for all that shared it.
-        batch_rows: Rows of all that shared it.
+        batch_rows: Rows of all that shared their run.
+        run_ns: Nanoseconds that it took.
     """
 
     quantiles: Floats
     batch_rows: int
-    waited_s: float
-    ran_s: float
+    run_ns: int
 
 
 class Gathering:
@@ -63,7 +62,7 @@ class Gathering:
         Args:
             loop: Where it is called.
             threads: For runs that are too long for the loop.
-            seen: Told of each run: the model, its rows, and the seconds it took.
+            seen: Told of each run: the model, its rows, and the nanoseconds it took.
         """
         self._loop = loop
         self._threads = threads
@@ -73,7 +72,7 @@ class Gathering:
 
     def __call__(self, forecaster: Forecaster, rows: Ragged) -> "asyncio.Future[Ran]":
         """What a model answers to rows that its `faults` has passed; raises what it raises for these rows alone."""
-        one = _Waiting(rows, time.perf_counter(), self._loop.create_future())
+        one = _Waiting(rows, self._loop.create_future())
         if len(rows) > MOST_ROWS or len(rows.values) > MOST_DAYS:
             self._run_in_thread(forecaster, [one])
         elif queue := self._waiting.get(forecaster):
@@ -114,12 +113,7 @@ class Gathering:
             self._waiting[forecaster] = queue[taken:]
         return queue[:taken]
 
-    def _come_back(
-        self,
-        forecaster: Forecaster,
-        batch: list[_Waiting],
-        ran: "asyncio.Future[tuple[list[Floats | Exception], float, float]]",
-    ) -> None:
+    def _come_back(self, forecaster: Forecaster, batch: list[_Waiting], ran: "asyncio.Future[Timed]") -> None:
         if error := ran.exception():
             for each in batch:
                 _settle(each, error)
@@ -129,26 +123,17 @@ class Gathering:
             self._busy.discard(forecaster)
             self._start(forecaster)
 
-    def _end(
-        self,
-        forecaster: Forecaster,
-        batch: list[_Waiting],
-        answers: list[Floats | Exception],
-        began: float,
-        ended: float,
-    ) -> None:
+    def _end(self, forecaster: Forecaster, batch: list[_Waiting], answers: list[Floats | Exception], ns: int) -> None:
         rows = sum(len(each.rows) for each in batch)
         for each, answer in zip(batch, answers, strict=True):
-            ran = answer if isinstance(answer, Exception) else Ran(answer, rows, began - each.since, ended - began)
-            _settle(each, ran)
-        self._seen(forecaster, rows, ended - began)
+            _settle(each, answer if isinstance(answer, Exception) else Ran(answer, rows, ns))
+        self._seen(forecaster, rows, ns)
 
 
-def _timed(forecaster: Forecaster, batch: list[_Waiting]) -> tuple[list[Floats | Exception], float, float]:
-    """Answers, and when the run began and ended."""
-    began = time.perf_counter()
+def _timed(forecaster: Forecaster, batch: list[_Waiting]) -> Timed:
+    began_ns = time.perf_counter_ns()
     answers = run_together(forecaster.run, [each.rows for each in batch])
-    return answers, began, time.perf_counter()
+    return answers, time.perf_counter_ns() - began_ns
 
 
 def _settle(one: _Waiting, answer: Ran | BaseException) -> None:

@@ -4,12 +4,13 @@ from flask import Blueprint, Response
 
 from models.repository import Repository
 from service.drain import Drain
+from service.metrics import Metrics
 from worker.answers import encode
 from worker.jobs import Jobs
 from worker.tables import JSON
 
 
-def routes(models: Repository, jobs: Jobs, drain: Drain) -> Blueprint:
+def routes(models: Repository, jobs: Jobs, drain: Drain, metrics: Metrics) -> Blueprint:
     """The routes that balancers and people ask."""
     views = Blueprint("health", __name__)
 
@@ -20,6 +21,7 @@ def routes(models: Repository, jobs: Jobs, drain: Drain) -> Blueprint:
     @views.get("/readyz")
     def readyz() -> Response:
         missing = models.load_newest()
+        metrics.models(models, missing)
         ready = [name for name in models.names() if name not in missing]
         # Forecasts need no queue, so a queue that is away is told here and takes nothing down.
         state = {"models": ready, "missing": missing, "draining": drain.begun, "queue": jobs.queue_state()}

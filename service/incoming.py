@@ -35,16 +35,18 @@ class Incoming:
     The body of one request.
 
     Attributes:
+        announced: Its length in bytes, as the head has it; None where it has none.
         unread: Whether some of it may still be on its way.
     """
 
-    __slots__ = ("_length", "_patience", "_proto", "_settings", "unread")
+    __slots__ = ("_patience", "_proto", "_settings", "announced", "unread")
 
     def __init__(self, scope: Scope, proto: HTTPProtocol, patience: Patience, settings: ServiceSettings) -> None:
         """Nothing is read yet."""
         headers = scope.headers
-        self._length = headers.get("content-length", "0")
-        self.unread = self._length != "0" or "transfer-encoding" in headers
+        length = headers.get("content-length", "")
+        self.announced = int(length) if 0 < len(length) < 20 else None
+        self.unread = bool(self.announced) or "transfer-encoding" in headers
         self._proto = proto
         self._patience = patience
         self._settings = settings
@@ -88,9 +90,9 @@ class Incoming:
 
     async def skip(self) -> None:
         """Read a small one and forget it, so that the connection of a caller whom we know can go on."""
-        if self.unread and self._length.isdecimal() and 0 < int(self._length) <= LARGE_BYTES:
+        if self.unread and self.announced and self.announced <= LARGE_BYTES:
             with suppress(BodyTruncated, BodyTooSlow):
-                await self.whole(int(self._length))
+                await self.whole(self.announced)
 
     async def _copy(self, file: IO[bytes], announced: int) -> None:
         async for part in self._proto:

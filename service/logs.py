@@ -1,13 +1,16 @@
 """One line of JSON on stderr for each thing that happens: requests, warnings, errors."""
 
 import logging
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from service.exchange import current_id
 from service.keys import without_secrets
+
+current_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the request that is being answered, for the lines that are written meanwhile."""
 
 CONFIG: dict[str, Any] = {
     "version": 1,
@@ -48,7 +51,7 @@ class JsonLines(logging.Formatter):
         line |= getattr(record, "facts", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return without_secrets(orjson.dumps(_printable(line)).decode())
+        return without_secrets(as_line(line)[:-1].decode())
 
 
 class ButWhatWasChosen(logging.Filter):
@@ -61,9 +64,29 @@ class ButWhatWasChosen(logging.Filter):
         return not (record.name == "_granian" and record.getMessage().startswith(self.remarks))
 
 
-def _printable(line: dict[str, Any]) -> dict[str, Any]:
-    """Text that has a form in UTF-8: a lone surrogate has none."""
-    return {
-        name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-        for name, value in line.items()
-    }
+def as_line(fields: dict[str, Any]) -> bytes:
+    """Fields as one line of JSON, its newline included; what JSON cannot say is said as text."""
+    try:
+        line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # a lone surrogate, which has no form in UTF-8, a number of more than 64 bits, an object
+        line = orjson.dumps(
+            {name: _printable(value) for name, value in fields.items()}, option=orjson.OPT_APPEND_NEWLINE
+        )
+    if line.isascii():
+        return line
+    for character, escaped in _NEWLINES:
+        line = line.replace(character, escaped)
+    return line
+
+
+_NEWLINES = [(each.encode(), rb"\u%04x" % ord(each)) for each in "\x85\u2028\u2029"]
+"""What Unicode calls a new line beside those that JSON escapes; some who read logs follow it."""
+
+
+def _printable(value: Any) -> Any:
+    """A value as JSON can say it."""
+    if value is None or isinstance(value, float):
+        return value
+    if isinstance(value, int) and abs(value) < 2**63:
+        return value
+    return str(value).encode("utf-8", "backslashreplace").decode()

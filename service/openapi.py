@@ -35,6 +35,7 @@ from service.schemas import (
     ServerMetadata,
     StatisticsAnswer,
 )
+from service.scrape import OPENMETRICS, PLAIN
 from worker.requests import ForecastRequest
 from worker.tables import CSV, JSON, NDJSON
 
@@ -186,6 +187,7 @@ OPERATIONS = (
     ),
     Operation("get", "/healthz", "isUp", "The process is up", 200, {JSON: Health}),
     Operation("get", "/readyz", "isReady", "It can forecast", 200, {JSON: Readiness}, also=503),
+    Operation("get", "/metrics", "metrics", "Counts and times for Prometheus", 200, {PLAIN: TEXT, OPENMETRICS: TEXT}),
     Operation("get", "/problems", "listProblems", "The types of errors", 200, {JSON: ProblemList}),
     Operation("get", "/openapi.json", "describe", "This document", 200, {JSON: {"type": "object"}}),
 )  # fmt: skip

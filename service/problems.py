@@ -20,7 +20,7 @@ from service.errors import (
     TooManyCloses,
     TooManyDays,
 )
-from service.exchange import Answer
+from service.exchange import Answer, Exchange
 from worker.answers import encode
 from worker.requests import InvalidRequest, TooManySeries
 from worker.tables import JSON
@@ -33,25 +33,25 @@ MAX_FAULTS = 1000
 log = logging.getLogger(__name__)
 
 
-def answer_to(error: Exception, path: str) -> Answer:
+def answer_to(error: Exception, exchange: Exchange) -> Answer:
     """
     The answer to anything that was raised while a request was answered.
 
     Args:
         error: Ours; the router's; or a bug, of which nothing goes out.
-        path: Of the request, which says in which form errors are answered.
+        exchange: Whose path says in which form errors are answered; it is told which problem it has.
     """
     if isinstance(error, HTTPException):
-        return _of_router(error, path)
+        return _of_router(error, exchange)
     problem = problem_of(error)
     if problem is BUG:
         log.error("a request failed", exc_info=error)
-        return _render(BUG, "the error is logged under this answer's X-Request-Id", [], path)
+        return _render(BUG, "the error is logged under this answer's X-Request-Id", [], exchange)
     detail = str(error)
     if isinstance(error, ModelError):  # its reason names folders of this machine, which are the operator's matter
         log.error("%s", error)
         detail = "the model is not ready; GET /readyz tells which are"
-    answer = _render(problem, detail, _places(error), path)
+    answer = _render(problem, detail, _places(error), exchange)
     headers = {"Retry-After": str(RETRY_AFTER_S)} if problem.status in (429, 503, 507) else {}
     if isinstance(error, HttpError):
         headers |= error.headers
@@ -64,7 +64,7 @@ def problem_of(error: Exception) -> Problem:
     return next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), BUG)
 
 
-def _of_router(error: HTTPException, path: str) -> Answer:
+def _of_router(error: HTTPException, exchange: Exchange) -> Answer:
     """The answer to what the router raised: no such path, or no such method for it."""
     status = error.code or 500
     title = HTTPStatus(status).phrase
@@ -74,7 +74,7 @@ def _of_router(error: HTTPException, path: str) -> Answer:
         404: "there is nothing at this path; GET /openapi.json lists what there is",
         405: f"this path takes {allowed}",
     }
-    answer = _render(problem, details.get(status, error.description or title), [], path)
+    answer = _render(problem, details.get(status, error.description or title), [], exchange)
     if allowed:
         answer.headers.append(("allow", allowed))
     return answer
@@ -105,7 +105,8 @@ def _pointers(error: Exception) -> Iterator[tuple[str, str]]:
             yield "/series", str(error)
 
 
-def _render(problem: Problem, detail: str, places: list[dict[str, str]], path: str) -> Answer:
+def _render(problem: Problem, detail: str, places: list[dict[str, str]], exchange: Exchange) -> Answer:
+    exchange.problem, path = problem.slug, exchange.path
     if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
         # The protocol has one status for what a caller can mend, and clients read the key `error` and nothing else.
         status = 400 if problem.status == 422 else problem.status

@@ -1,14 +1,18 @@
 """The server: processes that each load their models and answer HTTP, watched, and drained on SIGTERM."""
 
+import atexit
 import errno
 import logging
 import logging.config
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
+import tempfile
 import threading
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from granian import Granian, _signals
@@ -16,11 +20,12 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
 from models.errors import NextdayError, SettingError
-from service import create_app, open_models
+from service import create_app, open_models, tracing
 from service.admission import check_exposure
 from service.door import Door
 from service.drain import Drain, drain_first
 from service.logs import CONFIG
+from service.observers import Observers
 from service.settings import ServiceSettings
 
 HEADER_TIMEOUT_S = 30
@@ -49,6 +54,8 @@ def serve(settings: ServiceSettings) -> None:
         NextdayError: As for `free_address` and `check_exposure`.
     """
     logging.config.dictConfig(CONFIG)
+    if settings.traces:
+        tracing.check(settings.traces)
     address = free_address(settings.host, settings.port)
     check_exposure(settings, address)
     # A session must not cross a fork, and later Pythons start processes afresh anyway: so do we, everywhere.
@@ -70,23 +77,39 @@ def serve(settings: ServiceSettings) -> None:
         workers_kill_timeout=settings.drain_s,
     )
     drain_first(server, drain, settings.drain_notice_s)
-    # Its types know functions alone; the door is an object, as RSGI has it.
-    server.serve(target_loader=cast(Any, partial(load, settings, drain)), wrap_loader=False)
+    # Made here, so that its processes count in one folder, and those that come after one that died go on in it.
+    with tempfile.TemporaryDirectory(prefix="nextday-metrics-") as folder:
+        # Its types know functions alone; the door is an object, as RSGI has it.
+        server.serve(target_loader=cast(Any, partial(load, settings, drain, Path(folder))), wrap_loader=False)
 
 
-def load(settings: ServiceSettings, drain: Drain) -> Door:
-    """The service with the newest version of every model ready, made in the process that will answer."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def load(settings: ServiceSettings, drain: Drain, counts: Path) -> Door:
+    """
+    The service with the newest version of every model ready, made in the process that will answer.
+
+    Args:
+        settings: Of the service.
+        drain: Whether its processes are about to end.
+        counts: Folder in which they count together.
+    """
+    threading.Thread(target=_end_with_parent, args=(counts,), daemon=True).start()
     _leave_ctrl_c_to_the_parent()
-    models = open_models(settings)
-    models.load_newest()
-    return Door(create_app(settings, models=models, drain=drain), settings, drain)
+    observers = Observers.of(settings, counts)
+    models = open_models(settings, observers.metrics.run)
+    observers.metrics.models(models, models.load_newest())
+    return Door(create_app(settings, models=models, observers=observers, drain=drain), settings, drain)
 
 
-def _end_with_parent() -> None:
-    """Drain this process when the one that watches it is gone; it would hold the port with nobody to stop it."""
+def _end_with_parent(counts: Path) -> None:
+    """
+    Drain this process when the one that watches it is gone; it would hold the port with nobody to stop it.
+
+    Args:
+        counts: Folder of the counts, which nobody else is there to remove then.
+    """
     if parent := multiprocessing.parent_process():
         parent.join()
+        atexit.register(shutil.rmtree, counts, ignore_errors=True)
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from models.settings import setting
 from worker.settings import WorkerSettings
@@ -35,6 +36,8 @@ class ServiceSettings(WorkerSettings):
     state: Path = setting(
         Path("var/state"), "folder for what the processes of a service share: rate limits, which versions serve"
     )
+    access_log: Literal["on", "off"] = setting("on", "`on` or `off`: a line of JSON for each request, on stderr")
+    traces: str = setting("", "where traces go by OTLP over HTTP, as `http://127.0.0.1:4318`; nowhere if empty")
 
 
 @dataclass(frozen=True, kw_only=True)

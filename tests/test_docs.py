@@ -16,7 +16,9 @@ from models.packaged import MARKETS
 from models.record import markdown, of_cards
 from models.repository import Repository
 from service import create_app
+from service.metrics import DEFINITIONS
 from service.openapi import OPERATIONS
+from service.scrape import LOOKED_UP
 from service.settings import ServiceSettings
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +45,7 @@ def test_every_setting_stands_in_the_table_with_its_default() -> None:
             "worker_threads": "the cores",
             "api_keys_file": "none",
             "cors_origins": "none",
+            "traces": "none",
         }.get(field.name, f"`{field.default}`")
 
 
@@ -100,6 +103,28 @@ def test_the_scores_of_the_readme_are_those_of_the_cards(market: str, models: Re
     assert markdown(of_cards([models.card(name) for name in models.names()], market)) in README
 
 
+OBSERVABILITY = (ROOT / "docs" / "observability.md").read_text()
+ALERTS = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text()
+METRICS = (*DEFINITIONS, *LOOKED_UP)
+
+
+def test_every_metric_stands_in_the_page_as_the_code_defines_it() -> None:
+    table = [line for line in OBSERVABILITY.splitlines() if line.startswith("| `nextday_")]
+
+    labels = {each.name: ", ".join(f"`{label}`" for label in each.labels) for each in METRICS}
+    assert table == [f"| `{each.name}` | {each.kind} | {labels[each.name]} | {each.help} |" for each in METRICS]
+
+
+def test_alerts_ask_for_metrics_that_there_are_with_labels_that_they_have() -> None:
+    known = {each.name: each for each in METRICS}
+    asked = re.findall(r"(nextday_\w+)(?:\{(\w+))?", ALERTS)
+
+    assert len(asked) >= 8
+    for name, label in asked:
+        metric = known[re.sub("_bucket$", "", name)]
+        assert not label or label in metric.labels
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -112,6 +137,7 @@ def test_the_scores_of_the_readme_are_those_of_the_cards(market: str, models: Re
         "docs/gradients.md",
         "docs/protocol.md",
         "docs/security.md",
+        "docs/observability.md",
     ],
 )
 def test_every_link_to_a_file_leads_to_one(name: str) -> None:

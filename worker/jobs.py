@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -77,6 +77,21 @@ class Job(msgspec.Struct, frozen=True):
     finished_at: str | None
     expires_at: str
     reason: str | None
+
+
+class Backlog(NamedTuple):
+    """
+    What waits in the queue.
+
+    Attributes:
+        jobs: How many, by status; those that have ended are `ended`.
+        chunks: Accepted and not done yet.
+        workers: That gave a sign of life lately.
+    """
+
+    jobs: dict[str, int]
+    chunks: int
+    workers: int
 
 
 class Jobs:
@@ -218,6 +233,11 @@ class Jobs:
                 }
         except QueueUnavailable as error:
             return {"ok": False, "reason": str(error)}
+
+    def backlog(self) -> Backlog:
+        """What waits in the queue."""
+        with _queue():
+            return Backlog(*self._ledger.backlog(), len(self._ledger.workers()))
 
     def _store_input(self, job_id: str, body: BinaryIO, media_type: str, options: Options) -> "_Stored":
         """The upload as chunks on disk."""

@@ -21,6 +21,7 @@ import redis
 Claim = Literal["score", "set aside", "done", "taken", "over"]
 Status = Literal["queued", "in_progress", "completed", "failed", "cancelling", "cancelled", "expired"]
 ENDED: frozenset[Status] = frozenset({"completed", "failed", "cancelled", "expired"})
+UNFINISHED: tuple[Status, ...] = ("queued", "in_progress", "cancelling")
 
 SCRIPTS = ("submit", "claim", "renew", "done", "release", "cancel", "fail", "sweep", "expired", "forget")
 SWEPT_AT_ONCE = 500
@@ -183,6 +184,18 @@ class Ledger:
     def unfinished(self) -> int:
         """How many jobs have not ended."""
         return int(self._redis.scard(f"{self._prefix}unfinished"))
+
+    def backlog(self) -> tuple[dict[str, int], int]:
+        """Jobs by status, all that have ended as `ended`; and chunks that are promised and not done."""
+        unfinished = cast(set[str], self._redis.smembers(f"{self._prefix}unfinished"))
+        with self._redis.pipeline(transaction=False) as asked:
+            for job_id in unfinished:
+                asked.hget(f"{self._prefix}job:{job_id}", "status")
+            asked.zcard(f"{self._prefix}jobs")
+            asked.zcard(f"{self._prefix}due")
+            *statuses, kept, chunks = asked.execute()
+        counts = {status: statuses.count(status) for status in UNFINISHED}
+        return counts | {"ended": kept - sum(counts.values())}, chunks
 
     def report_alive(self, worker: str, *, for_s: float) -> None:
         """A worker's sign of life, good for some seconds."""

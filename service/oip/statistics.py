@@ -2,30 +2,31 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from models.bundle import Card
+from service.stages import Stages
 
 COMPUTE = ("compute_input", "compute_infer", "compute_output")
 STAGES = {"queue": "wait", "compute_input": "decode", "compute_infer": "run", "compute_output": "encode"}
-"""The protocol's stages, and what `service.exchange` calls them."""
+"""The protocol's stages, and what `service.stages` calls them."""
 OUTCOMES = ("success", "fail", *STAGES)
 
 
 @dataclass(slots=True)
 class _Duration:
     count: int = 0
-    seconds: float = 0.0
+    ns: int = 0
 
-    def add(self, seconds: float) -> None:
+    def add(self, ns: int) -> None:
         self.count += 1
-        self.seconds += seconds
+        self.ns += ns
 
     def view(self) -> dict[str, int]:
-        return {"count": self.count, "ns": round(self.seconds * 1e9)}
+        return {"count": self.count, "ns": self.ns}
 
 
 def _durations(names: tuple[str, ...]) -> dict[str, _Duration]:
@@ -60,46 +61,45 @@ class Statistics:
         self._lock = threading.Lock()
         self._tallies: dict[tuple[str, int], _Tally] = {}
 
-    def ran(self, card: Card, rows: int, seconds: float) -> None:
+    def ran(self, card: Card, rows: int, run_ns: int) -> None:
         """Count a run of so many rows."""
         with self._lock:
             tally = self._tally(card.name, card.version)
             tally.executions += 1
-            tally.batch(rows)["compute_infer"].add(seconds)
+            tally.batch(rows)["compute_infer"].add(run_ns)
             for stage in ("compute_input", "compute_output"):  # the times come with the requests
                 tally.batch(rows)[stage].count += 1
 
-    def succeeded(self, card: Card, rows: int, batch_rows: int, stages: Mapping[str, float], seconds: float) -> None:
+    def succeeded(self, card: Card, stages: Stages, batch_rows: int) -> None:
         """
         Count a request that was answered.
 
         Args:
             card: Of the model.
-            rows: That it brought.
+            stages: Its clock.
             batch_rows: Of the run that it shared.
-            stages: Seconds of each, as `service.exchange` names them.
-            seconds: That it took in all.
         """
+        totals_ns = stages.totals_ns()
         with self._lock:
             tally = self._tally(card.name, card.version)
             tally.last_ms = time.time_ns() // 1_000_000
-            tally.rows += rows
-            tally.stages["success"].add(seconds)
+            tally.rows += stages.rows
+            tally.stages["success"].add(stages.total_ns)
             for stage, ours in STAGES.items():
-                tally.stages[stage].add(stages[ours])
+                tally.stages[stage].add(totals_ns.get(ours, 0))
             batch = tally.batch(batch_rows)
-            batch["compute_input"].seconds += stages["decode"]
-            batch["compute_output"].seconds += stages["encode"]
+            batch["compute_input"].ns += totals_ns.get("decode", 0)
+            batch["compute_output"].ns += totals_ns.get("encode", 0)
 
     @contextmanager
     def failing(self, card: Card) -> Iterator[None]:
         """Count what happens inside as failed, if it raises."""
-        started = time.perf_counter()
+        started_ns = time.perf_counter_ns()
         try:
             yield
         except Exception:
             with self._lock:
-                self._tally(card.name, card.version).stages["fail"].add(time.perf_counter() - started)
+                self._tally(card.name, card.version).stages["fail"].add(time.perf_counter_ns() - started_ns)
             raise
 
     def of(self, name: str, version: int) -> dict[str, Any]:

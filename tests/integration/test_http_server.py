@@ -4,6 +4,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -289,6 +290,10 @@ def test_every_answer_names_its_model_and_what_it_ran_on(http: httpx.Client, mod
 
 def test_no_line_of_the_log_begins_with_a_callers_words(http: httpx.Client, server: Server) -> None:
     http.get("/v1/models/a%0a%7B%22level%22:%22error%22%7D%0d", headers={"X-Request-Id": "find-me"})
+
+    deadline = time.monotonic() + DEADLINE_S
+    while "find-me" not in server.log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)  # lines of requests are written a moment later
 
     lines = [json.loads(line) for line in server.log.read_text().splitlines()]
 
