@@ -29,8 +29,8 @@ fast: check ## what to run before every commit: check, and the tests that take n
 train: $(VENV)/dev ## train a network, as in: make train ARGS="--network rnn --seed 1"
 	$(BIN)/nextday train $(ARGS)
 
-bench: $(VENV)/dev ## measure the service behind three WSGI servers, side by side; needs wrk
-	$(BIN)/python bench/servers.py $(ARGS)
+bench: $(VENV)/dev ## measure the service beside its peers, with the same graph; needs wrk and half an hour
+	$(BIN)/python -m bench.serving $(ARGS)
 
 e2e: ## build the image, run docker-compose.yml and drive it; needs a container engine
 	DOCKER_COMPOSE="$(DOCKER_COMPOSE)" bash deploy/e2e.sh

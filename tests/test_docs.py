@@ -108,6 +108,7 @@ def test_the_scores_of_the_readme_are_those_of_the_cards(market: str, models: Re
         "docs/family.md",
         "docs/gradients.md",
         "docs/protocol.md",
+        "docs/speed.md",
     ],
 )
 def test_every_link_to_a_file_leads_to_one(name: str) -> None:
