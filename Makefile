@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 DOCKER_COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check train fast bench e2e clean lock
+.PHONY: help up test check train fast bench overload soak e2e clean lock
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -29,8 +29,14 @@ fast: check ## what to run before every commit: check, and the tests that take n
 train: $(VENV)/dev ## train a network, as in: make train ARGS="--network rnn --seed 1"
 	$(BIN)/nextday train $(ARGS)
 
-bench: $(VENV)/dev ## measure the service behind three WSGI servers, side by side; needs wrk
-	$(BIN)/python bench/servers.py $(ARGS)
+bench: $(VENV)/dev ## measure the service beside its peers, with the same graph; needs wrk and half an hour
+	$(BIN)/python -m bench.serving $(ARGS)
+
+overload: $(VENV)/dev ## ask the service for up to twice what it can
+	$(BIN)/python -m bench.overload $(ARGS)
+
+soak: $(VENV)/dev ## ask good and bad questions for ten minutes; fails when it grows, slows down or errs
+	$(BIN)/python -m bench.soak $(ARGS)
 
 e2e: ## build the image, run docker-compose.yml and drive it; needs a container engine
 	DOCKER_COMPOSE="$(DOCKER_COMPOSE)" bash deploy/e2e.sh

@@ -138,6 +138,7 @@ def test_alerts_ask_for_metrics_that_there_are_with_labels_that_they_have() -> N
         "docs/protocol.md",
         "docs/security.md",
         "docs/observability.md",
+        "docs/speed.md",
     ],
 )
 def test_every_link_to_a_file_leads_to_one(name: str) -> None:

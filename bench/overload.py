@@ -1,0 +1,181 @@
+"""
+What the service does with more than it can: accepted and rejected requests, and how long the accepted ones took.
+
+    make overload
+    make overload ARGS="--peers ours,fastapi --seconds 5"
+
+Requests come at random (Poisson) at a share of the capacity, which is measured just before with 64 connections that
+always ask again. Latency counts from the time a request was due. The generator shares the cores with the server, in
+both measurements, with a higher priority where it is allowed to; how late it sent is told.
+"""
+
+import json
+import os
+import statistics
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from bench import machine, questions
+from bench.check import Truth, check
+from bench.lineup import PEERS, Peer
+from bench.processes import ROOT, Running, serving
+from bench.report import table
+from bench.sending import NO_ANSWER, NOT_SENT, Clients, Request, Sent, http
+from bench.serving import chosen, installed
+from models.bundle import folder_of
+
+CLOSED, OPEN = 64, 512
+"""Connections for the capacity, and for what comes at random."""
+MOST_REQUESTS = 1_000_000
+"""Requests of one measurement."""
+GENERATOR_NICE = -10
+LATE_MS = 5.0
+"""A generator whose sends are later than this (99th percentile) has not kept up."""
+
+Figures = dict[str, Any]
+
+
+def question(peer: Peer) -> Request:
+    """One series of 60 closes."""
+    rows = questions.closes(1, 60)
+    headers = {name.replace("-", "_"): value for name, value in peer.one.headers(rows).items()}
+    return Request("one", http("POST", peer.one.path, peer.one.body(rows), **headers))
+
+
+def capacity(server: Running, request: Request, seconds: float) -> float:
+    """Requests a second that are answered with success over 64 connections that always ask again."""
+    with Clients(server.port, CLOSED) as clients, favoured():
+        clients.closed_loop(repeat(request), seconds=1)
+        record = clients.closed_loop(repeat(request), seconds=seconds)
+    return sum(each.status == 200 and each.done_s <= seconds for each in record) / seconds
+
+
+def at_random(request: Request, rate: float, seconds: float, seed: int) -> Iterator[tuple[float, Request]]:
+    """A Poisson process of requests: their due times, ascending."""
+    count = min(int(rate * seconds * 1.2) + 100, MOST_REQUESTS)
+    due_s = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, count))
+    return ((float(each), request) for each in due_s[due_s < seconds])
+
+
+def summary(record: list[Sent], seconds: float) -> Figures:
+    """What became of the requests that came at random for some time."""
+    statuses = Counter(each.status for each in record)
+    taken = np.array([each.latency_s for each in record if each.status == 200]) * 1000
+    late = np.array([each.late_s for each in record if not each.held]) * 1000
+    p50, p99 = np.percentile(taken, [50, 99]) if taken.size else (np.nan, np.nan)
+    return {
+        "offered": len(record) / seconds,
+        "accepted": sum(each.status == 200 and each.done_s <= seconds for each in record) / seconds,
+        "statuses": {str(status): count for status, count in sorted(statuses.items())},
+        "p50_ms": float(p50),
+        "p99_ms": float(p99),
+        "held": sum(each.held for each in record) / max(len(record), 1),
+        "late_p99_ms": float(np.percentile(late, 99)) if late.size else 0.0,
+        "late_max_ms": float(late.max()) if late.size else 0.0,
+    }
+
+
+@contextmanager
+def favoured() -> Iterator[None]:
+    """Let the generator go first for a while, where the system lets us."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, GENERATOR_NICE)
+    except PermissionError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
+def measure(
+    peer: Peer, model: Path, truth: Truth, shares: list[int], seconds: float, connections: int, seed: int
+) -> Iterator[Figures]:
+    """A server that was just started, at each share of its capacity."""
+    request = question(peer)
+    with tempfile.TemporaryDirectory() as folder, serving(peer, model, Path(folder)) as server:
+        check(peer, server.url, truth)
+        most = capacity(server, request, seconds)
+        for share in shares:
+            with Clients(server.port, connections) as clients, favoured():
+                schedule = at_random(request, most * share / 100, seconds, seed)
+                record = clients.on_time(schedule, seconds=seconds)
+            yield {"name": peer.name, "share": share, "capacity": most, **summary(record, seconds)}
+
+
+def tables(found: list[Figures]) -> str:
+    """Medians over the rounds, a line for each server and share."""
+    head = ["server", "share", "offered/s", "accepted/s", "rejected", "no answer", "not sent"]
+    head += ["p50, ms", "p99, ms", "waited for a connection", "sent late, p99 (most), ms"]
+    return table(head, [_line(rounds) for rounds in _by_share(found).values()])
+
+
+def _by_share(found: list[Figures]) -> dict[tuple[str, int], list[Figures]]:
+    grouped: dict[tuple[str, int], list[Figures]] = {}
+    for each in found:
+        grouped.setdefault((each["name"], each["share"]), []).append(each)
+    return grouped
+
+
+def _line(rounds: list[Figures]) -> list[str]:
+    def median(name: str) -> float:
+        return statistics.median(each[name] for each in rounds)
+
+    counts: Counter[str] = Counter()
+    for each in rounds:
+        counts.update(each["statuses"])
+    rejected = {status: count for status, count in counts.items() if int(status) >= 300}
+    return [
+        rounds[0]["name"],
+        f"{rounds[0]['share']} % of {median('capacity'):,.0f}",
+        f"{median('offered'):,.0f}",
+        f"{median('accepted'):,.0f}",
+        ", ".join(f"{count:,} x {status}" for status, count in rejected.items()) or "none",
+        f"{counts[str(NO_ANSWER)]:,}",
+        f"{counts[str(NOT_SENT)]:,}",
+        f"{median('p50_ms'):.1f}",
+        f"{median('p99_ms'):.1f}",
+        f"{median('held'):.0%}",
+        f"{median('late_p99_ms'):.2f} ({max(each['late_max_ms'] for each in rounds):.1f})",
+    ]
+
+
+@click.command()
+@click.option("--peers", default="ours", show_default=True, callback=chosen, help="Which, by commas.")
+@click.option("--shares", default="25,50,100,200", show_default=True, help="Percentages of the capacity.")
+@click.option("--rounds", default=3, show_default=True, help="Rounds; medians are shown, counts are summed.")
+@click.option("--seconds", default=10.0, show_default=True, help="Seconds of each measurement.")
+@click.option("--connections", default=OPEN, show_default=True, help="Connections of what comes at random.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="File for all rounds.")
+def main(peers: list[str], shares: str, rounds: int, seconds: float, connections: int, json_file: Path | None) -> None:
+    """Ask the service for more than it can."""
+    model = folder_of(ROOT / "models" / "store", "lstm") / "model.onnx"
+    truth, about, found = Truth(model), machine.facts(), []
+    able, unable = installed(peers)
+    for seed in range(rounds):
+        for name in able:
+            click.echo(f"round {seed + 1} of {rounds}: {name}", err=True)
+            asked = [int(each) for each in shares.split(",")]
+            found += measure(PEERS[name], model, truth, asked, seconds, connections, seed)
+    if json_file:
+        json_file.write_text(json.dumps({"machine": about, "rounds": found}, indent=1))
+    click.echo(f"{about['cores']} cores, {about['processor']}; {about['busy_cores']} cores in use by others before.\n")
+    click.echo(tables(found))
+    if (late := max(each["late_p99_ms"] for each in found)) > LATE_MS:
+        click.echo(f"\nthe generator did not keep up: a hundredth of its sends came {late:.1f} ms late or later")
+    for name, why in unable.items():
+        click.echo(f"\n{name} could not be installed: {why}")
+
+
+if __name__ == "__main__":
+    main()
