@@ -109,7 +109,7 @@ class Metrics:
         """
         if method not in METHODS:
             method = OTHER
-        totals_ns = stages.totals_ns() if stages else {}
+        totals_ns = stages.totals_ns if stages else {}
         with self._lock:
             self._requests.add((route, method, str(status)))
             self._request_seconds.add((route,), seconds)

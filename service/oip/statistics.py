@@ -79,7 +79,7 @@ class Statistics:
             stages: Its clock.
             batch_rows: Of the run that it shared.
         """
-        totals_ns = stages.totals_ns()
+        totals_ns = stages.totals_ns
         with self._lock:
             tally = self._tally(card.name, card.version)
             tally.last_ms = time.time_ns() // 1_000_000
