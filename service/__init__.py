@@ -10,8 +10,10 @@ from service.dispatch import handle_errors, observe
 from service.drain import Drain
 from service.health import routes as health_routes
 from service.jobs import routes as job_routes
+from service.lifecycle import Lifecycle
 from service.oip import routes as protocol_routes
 from service.pages import add_pages
+from service.serving import routes as serving_routes
 from service.settings import ServiceSettings
 from worker.jobs import Jobs
 
@@ -22,6 +24,7 @@ def create_app(
     models: Repository | None = None,
     jobs: Jobs | None = None,
     drain: Drain | None = None,
+    lifecycle: Lifecycle | None = None,
 ) -> Flask:
     """
     The service, wired. Loads no model and connects to nothing; both happen on first use.
@@ -31,17 +34,20 @@ def create_app(
         models: The models, where they are not the store of the settings.
         jobs: The jobs, where they are not in the Redis of the settings.
         drain: Whether the server is about to end, where somebody will say so.
+        lifecycle: Of these models, where something else watches over it.
     """
     models = models or open_models(settings)
     jobs = jobs or Jobs.connect(settings, models)
     drain = drain or Drain()
+    lifecycle = lifecycle or open_lifecycle(models, settings)
     app = Flask(__name__, static_folder=None)
     busy = app.extensions["busy"] = BusyRoutes(models, settings)
     app.register_blueprint(busy_routes(busy))
     app.register_blueprint(model_routes(models))
+    app.register_blueprint(serving_routes(lifecycle))
     app.register_blueprint(job_routes(models, jobs, settings))
     app.register_blueprint(health_routes(models, jobs, drain))
-    app.register_blueprint(protocol_routes(models, settings, busy.statistics, drain))
+    app.register_blueprint(protocol_routes(models, lifecycle, settings, busy.statistics, drain))
     add_pages(app)
     observe(app)
     handle_errors(app)
@@ -53,3 +59,8 @@ def open_models(settings: ServiceSettings) -> Repository:
     return Repository(
         settings.store, device=settings.device, device_id=settings.device_id, threads=settings.run_threads
     )
+
+
+def open_lifecycle(models: Repository, settings: ServiceSettings) -> Lifecycle:
+    """The life cycle of some models, with the settings' state; nothing watches as yet."""
+    return Lifecycle(models, settings.state, watch_s=settings.watch_s)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, NoReturn, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -50,22 +50,26 @@ class Refused(InputError):
 class Client:
     """A service at a URL. Closes its connections when its `with` ends."""
 
-    def __init__(self, url: str, *, on_wait: Callable[[str], None] = lambda _why: None) -> None:
+    def __init__(
+        self, url: str, *, api_key: str | None = None, on_wait: Callable[[str], None] = lambda _why: None
+    ) -> None:
         """
         Connect to nothing yet.
 
         Args:
             url: As in ``http://127.0.0.1:8000``.
+            api_key: What each request is sent with.
             on_wait: Told why, whenever the service is waited for.
 
         Raises:
-            Refused: It is no URL.
+            Refused: It is no URL, or the key cannot be one.
         """
         self.url = url.rstrip("/")
         self._on_wait = on_wait
         # A proxy that the environment names is for other machines.
         here = _host(url) in ("127.0.0.1", "localhost", "::1")
-        self._http = httpx.Client(base_url=self.url, timeout=ANSWER_S, trust_env=not here)
+        headers = _authorization(api_key)
+        self._http = httpx.Client(base_url=self.url, timeout=ANSWER_S, trust_env=not here, headers=headers)
 
     def __enter__(self) -> Self:
         return self
@@ -138,6 +142,22 @@ class Client:
         job: Document = self._patiently(lambda: self._http.delete(f"/v1/jobs/{job_id}")).json()
         return job
 
+    def serve(self, name: str, version: int | None) -> Document:
+        """
+        Let a version of a model serve in all processes of the service, or with None its newest one again.
+
+        Returns:
+            Which one serves now, and how many processes follow.
+
+        Raises:
+            Refused: There is no such version, or it must not serve; what served before goes on.
+            ServiceAway: Nothing answers.
+            ServiceFailed: The service could not do it.
+        """
+        path = f"/v1/models/{quote(name, safe='')}/serving"
+        serving: Document = self._patiently(lambda: self._http.put(path, json={"version": version})).json()
+        return serving
+
     def download(self, job_id: str, part: str, suffix: str, sink: BinaryIO) -> None:
         """
         Write a job's ``results`` or ``errors`` to a file; errors as for `job`.
@@ -206,6 +226,20 @@ def _host(url: str) -> str:
     except ValueError:  # a port that is no number, a bracket too few
         pass
     raise Refused(kind="url", detail=f"{url!r} is no URL like http://127.0.0.1:8000")
+
+
+def _authorization(api_key: str | None) -> dict[str, str]:
+    """
+    The header that a key is sent in.
+
+    Raises:
+        Refused: It cannot be one; it is not repeated.
+    """
+    if api_key is None or not (key := api_key.strip()):
+        return {}
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise Refused(kind="api-key", detail="NEXTDAY_API_KEY is no API key: a key has letters, digits, `_` and `-`")
+    return {"Authorization": f"Bearer {key}"}
 
 
 def _reported(body: BinaryIO, on_sending: Callable[[int], None]) -> Iterator[bytes]:

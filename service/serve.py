@@ -17,7 +17,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
 from models.errors import NextdayError, SettingError
-from service import create_app, open_models
+from service import create_app, open_lifecycle, open_models
 from service.door import Door
 from service.drain import Drain, drain_first
 from service.logs import CONFIG
@@ -76,12 +76,16 @@ def serve(settings: ServiceSettings) -> None:
 
 
 def load(settings: ServiceSettings, drain: Drain) -> Door:
-    """The service with the newest version of every model ready, made in the process that will answer."""
+    """The service with a version of every model ready and a watcher of new ones, in the process that will answer."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _leave_ctrl_c_to_the_parent()
     models = open_models(settings)
-    models.load_newest()
-    return Door(create_app(settings, models=models, drain=drain), settings, drain)
+    lifecycle = open_lifecycle(models, settings)
+    lifecycle.join()
+    for name, why in models.load_newest().items():
+        log.error("model %s is not ready: %s", name, why)
+    lifecycle.watch()
+    return Door(create_app(settings, models=models, drain=drain, lifecycle=lifecycle), settings, drain)
 
 
 def _end_with_parent() -> None:

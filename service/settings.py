@@ -1,6 +1,7 @@
-"""Settings of the process that answers HTTP."""
+"""Settings of the process that answers HTTP, and of those who ask it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from models.settings import setting
 from worker.settings import WorkerSettings
@@ -26,3 +27,14 @@ class ServiceSettings(WorkerSettings):
     max_series: int = setting(10_000, "most series in one `POST /v1/forecasts`", least=1)
     max_closes: int = setting(2_000_000, "most closes in one `POST /v1/forecasts`", least=1)
     max_job_bytes: int = setting(256 * MIB, "largest body of `POST /v1/jobs`", least=1)
+    state: Path = setting(
+        Path("var/state"), "folder for what the processes of a service share: rate limits, which versions serve"
+    )
+    watch_s: float = setting(1.0, "seconds between two looks for new versions of models; 0 looks never", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallerSettings:
+    """What a caller of the service has, as `nextday score` is one."""
+
+    api_key: str | None = setting(None, "API key that `nextday score` sends", secret=True)

@@ -161,7 +161,7 @@ def _alive(holder: str) -> bool:
 
 def _start(family: list[Child], settings: ServiceSettings, env: Mapping[str, str], var: Path, lock: int) -> None:
     """Start the children in the order in which they need each other."""
-    own = {PREFIX + "JOBS_URL": str(var / "jobs")} | dict(env)
+    own = {PREFIX + "JOBS_URL": str(var / "jobs"), PREFIX + "STATE": str(var / "state")} | dict(env)
 
     def start(name: str, command: list[str], grace_s: float) -> Child:
         log = var / "log" / f"{name}.log"

@@ -107,6 +107,7 @@ def test_the_scores_of_the_readme_are_those_of_the_cards(market: str, models: Re
         "docs/servers.md",
         "docs/family.md",
         "docs/gradients.md",
+        "docs/models.md",
         "docs/protocol.md",
     ],
 )

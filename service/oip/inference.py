@@ -117,7 +117,7 @@ def prepare(body: bytes, how: Sent, forecaster: Forecaster, limits: Limits) -> W
     rows = _rows(asked, binary, forecaster, limits)
 
     def finish(quantiles: Floats) -> Answer:
-        return _encode(asked.id, quantiles, forecaster.card, as_bytes=as_bytes, accept_encoding=how.accept_encoding)
+        return _encode(asked.id, quantiles, forecaster, as_bytes=as_bytes, accept_encoding=how.accept_encoding)
 
     return Work(forecaster, rows, finish)
 
@@ -164,15 +164,20 @@ def _check_size(asked: InferenceRequest, limits: Limits) -> None:
                 raise TooManyCloses(given=rows * days, most=limits.closes)
 
 
-def _encode(request_id: str | None, quantiles: Floats, card: Card, *, as_bytes: bool, accept_encoding: str) -> Answer:
+def _encode(
+    request_id: str | None, quantiles: Floats, forecaster: Forecaster, *, as_bytes: bool, accept_encoding: str
+) -> Answer:
     """An answer with the quantiles, shape ``(B, Q)``, in float32's shortest digits or as its bytes."""
+    card = forecaster.card
     (tensor,) = card.outputs
     output: dict[str, Any] = {
         "name": tensor.name,
         "datatype": DATATYPES[tensor.dtype],
         "shape": list(quantiles.shape),
     }
-    answer: dict[str, Any] = {"model_name": card.name, "model_version": str(card.version), "outputs": [output]}
+    ran = {"digest": card.digest, "execution_provider": forecaster.provider}
+    answer: dict[str, Any] = {"model_name": card.name, "model_version": str(card.version), "parameters": ran}
+    answer["outputs"] = [output]
     if request_id is not None:
         answer["id"] = request_id
     if as_bytes:

@@ -37,7 +37,8 @@ def serving(folder: Path, **env: str) -> Iterator[Server]:
 def starting(folder: Path, **env: str) -> Iterator[Server]:
     """A server process that has just begun, and has ended afterwards."""
     port = free_port()
-    env = {**os.environ, "NEXTDAY_PORT": str(port), "NEXTDAY_JOBS_URL": str(folder / "jobs"), **env}
+    own = {"NEXTDAY_JOBS_URL": str(folder / "jobs"), "NEXTDAY_STATE": str(folder / "state")}
+    env = {**os.environ, "NEXTDAY_PORT": str(port), **own, **env}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "nextday", "serve"], env=env, stdout=log, stderr=log)
     running = Server(f"http://127.0.0.1:{port}", process, folder / "log")
