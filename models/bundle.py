@@ -97,10 +97,9 @@ def read_card(path: Path) -> Card:
     Raises:
         BundleError: It is missing or malformed.
     """
+    content = _content(path / CARD_FILE)
     try:
-        return msgspec.json.decode((path / CARD_FILE).read_bytes(), type=Card)
-    except OSError as error:
-        raise BundleError(path=path, reason=f"{CARD_FILE}: {error.strerror}") from error
+        return msgspec.json.decode(content, type=Card)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(path=path, reason=f"{CARD_FILE}: {error}") from error
 
@@ -124,14 +123,22 @@ def read_walk(path: Path, card: Card) -> bytes:
     return _verified(path / WALK_FILE, card.walk_sha256)
 
 
-def _verified(file: Path, sha256: str) -> bytes:
+def _content(file: Path) -> bytes:
+    """What is in a file of a bundle; waits for nobody, as reading a pipe would, and takes no more than there may be."""
     try:
+        if file.exists() and not file.is_file():
+            raise BundleError(path=file.parent, reason=f"{file.name} is no file")
         with file.open("rb") as opened:
-            graph = opened.read(MAX_MODEL_BYTES + 1)
+            content = opened.read(MAX_MODEL_BYTES + 1)
     except OSError as error:
         raise BundleError(path=file.parent, reason=f"{file.name}: {error.strerror}") from error
-    if len(graph) > MAX_MODEL_BYTES:
+    if len(content) > MAX_MODEL_BYTES:
         raise BundleError(path=file.parent, reason=f"{file.name} is larger than {MAX_MODEL_BYTES} bytes")
+    return content
+
+
+def _verified(file: Path, sha256: str) -> bytes:
+    graph = _content(file)
     if (found := hashlib.sha256(graph).hexdigest()) != sha256:
         raise BundleError(path=file.parent, reason=f"{file.name} has sha256 {found}, its card says {sha256}")
     # A tensor kept in another file names it under the key "location", which protobuf stores as these bytes.

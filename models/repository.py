@@ -26,6 +26,10 @@ NOT_LOADED = "not loaded yet; it is on first use"
 log = logging.getLogger(__name__)
 
 
+class NotAtHand(Exception):
+    """What was asked for is not ready, and the thread that asked must not wait for it; another one may ask again."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """
@@ -60,6 +64,7 @@ class Repository:
         self._expected: set[str] = set()
         """Models that the process is not ready without: there when it began, or served since."""
         self._changing = threading.RLock()
+        self._hurried: int | None = None
 
     @property
     def refusals(self) -> Counter[str]:
@@ -121,14 +126,21 @@ class Repository:
             ModelUnloaded: An operator has unloaded it.
             BundleError: It is there, and not what its card says.
             ProviderUnavailable: The device asked for did not load.
+            NotAtHand: It is not ready, and this thread must not wait.
         """
         if ready := self._ready.get((name, version)):
             return ready
+        if threading.get_ident() == self._hurried:
+            raise NotAtHand
         with self._changing:
             self._check_known(name, version)
             if self._wanted.of(name).unloaded:
                 raise ModelUnloaded(name=name)
             return self._serve(name) if version is None else self._made(name, version)
+
+    def never_wait_here(self) -> None:
+        """Let `get` raise `NotAtHand` in this thread where it would wait for a lock, a disk or a load."""
+        self._hurried = threading.get_ident()
 
     def serving(self, name: str) -> int | None:
         """The version of a model that serves."""

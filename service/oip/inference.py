@@ -1,5 +1,6 @@
 """``POST /v2/models/{name}/infer``: decode, check, run, encode."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from worker.requests import TooManySeries
 from worker.tables import JSON
 
 OCTETS = "application/octet-stream"
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,9 @@ def find(models: Repository, name: str, version: str | None) -> Forecaster:
         ModelNotFound: There is no such model or version.
         ModelError: It is not ready.
     """
+    number = int(version) if version and _NUMBER.fullmatch(version) else None
+    if (version is None or number) and (ready := models.at_hand(name, number)):
+        return ready
     try:
         return models.get(name, number_of(models, name, version))
     except UnknownModel as error:

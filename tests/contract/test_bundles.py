@@ -1,6 +1,7 @@
 """Every bundle that ships passes the same checks; every way to spoil one is refused."""
 
 import hashlib
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -201,6 +202,11 @@ def lose_a_level(path: Path) -> None:
     recorded(path, (path / "model.onnx").read_bytes(), levels=read_bundle(path).card.levels[:-1])
 
 
+def put_a_pipe_in_place_of_the_model(path: Path) -> None:
+    (path / "model.onnx").unlink()
+    os.mkfifo(path / "model.onnx")
+
+
 def nest_the_card_too_deeply(path: Path) -> None:
     (path / "card.json").write_text('{"data":' * 100_000)
 
@@ -253,6 +259,7 @@ def give_no_graph(path: Path) -> None:
         (name_an_output_of_other_dimensions, "its card gives"),
         (shuffle_the_levels, "its card has the levels"),
         (lose_a_level, "its card has the levels"),
+        (put_a_pipe_in_place_of_the_model, "model.onnx is no file"),
         (nest_the_card_too_deeply, "card.json"),
         (change_a_weight, "golden samples come out"),
         (change_a_golden_quantile, "golden samples come out"),

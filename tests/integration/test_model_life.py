@@ -175,6 +175,28 @@ def test_no_answer_is_lost_or_mixed_while_versions_come_and_go(server: Server, s
     assert {(each.status, each.digest) for each in stream.since(loaded)} == {(200, digests[2])}
 
 
+def test_versions_and_models_that_are_not_at_hand_are_looked_for_while_the_others_are_answered(
+    server: Server, store: Path
+) -> None:
+    put(store, other_weights(2))
+    put(store, other_weights(3))
+    repository(server, "load")
+    rows = [{"id": "a", "closes": CLOSES}]
+
+    with Stream(server.url) as stream:
+        stream.flow()
+        asked = {
+            wish: httpx.post(f"{server.url}/v1/forecasts", json={"series": rows, **dict([wish])}, headers=AUTHORIZED)
+            for wish in (("version", 2), ("version", 9), ("model", "gpt"), ("model", "mlp"))
+        }
+        stream.flow()
+
+    assert [answer.status_code for answer in asked.values()] == [200, 422, 422, 200]
+    assert asked["version", 2].json()["model"]["digest"] == other_weights(2).card.digest
+    assert stream.failures == []
+    assert {(each.status, each.digest) for each in stream.answers} == {(200, other_weights(3).card.digest)}
+
+
 def truncate(folder: Path) -> None:
     (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-1])
 

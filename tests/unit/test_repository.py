@@ -6,6 +6,7 @@ import shutil
 import threading
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ import pytest
 from models.bundle import read_card
 from models.errors import BundleError, ModelUnloaded, UnknownModel
 from models.ragged import Ragged
-from models.repository import KEPT_VERSIONS, NOT_LOADED, Repository
+from models.repository import KEPT_VERSIONS, NOT_LOADED, NotAtHand, Repository
 from models.wanted import Wanted, Wish
 from tests.versions import SHIPPED, other_weights, put, store_of, write_card
 
@@ -293,6 +294,18 @@ def test_what_is_ready_is_handed_out_while_another_model_loads(models: Repositor
 
         assert answered.wait(10)
     asking.join()
+
+
+def test_a_thread_that_must_not_wait_is_told_what_is_not_at_hand(models: Repository, store: Path) -> None:
+    put(store, other_weights(2))
+    models.never_wait_here()
+
+    assert models.get("lstm").card.version == models.get("lstm", 1).card.version == 1
+    for name, version in (("lstm", 2), ("gpt", None)):
+        with pytest.raises(NotAtHand):
+            models.get(name, version)
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(models.get, "lstm", 2).result().card.version == 2
 
 
 @pytest.mark.parametrize(("name", "version"), [("gpt", None), ("lstm", 9)])
