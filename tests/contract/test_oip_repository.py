@@ -10,7 +10,7 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 from tests.contract.protocol import ROWS, address, bits, tensors
-from tests.integration.server_process import DEADLINE_S, Server, serving
+from tests.integration.server_process import DEADLINE_S, Server, serving, wait_until_both_follow
 from tests.operator_key import AUTHORIZED, key_file
 from tests.versions import other_weights, put, store_of
 
@@ -28,6 +28,7 @@ def running(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     """A server that does not look for new versions by itself."""
     folder = tmp_path_factory.mktemp("repository")
     with serving(folder, NEXTDAY_STORE=str(store), NEXTDAY_WATCH_S="0", **key_file(folder)) as server:
+        wait_until_both_follow(server)
         yield server
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.server_process import DEADLINE_S, Server, free_port, serving
+from tests.integration.server_process import DEADLINE_S, Server, free_port, serving, wait_until_both_follow
 from tests.operator_key import SECRET, key_file
 from tests.versions import other_weights, put, store_of
 
@@ -20,6 +20,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     spoilt = other_weights(3)
     (put(store, spoilt) / "model.onnx").write_bytes(spoilt.model[:-1])
     with serving(folder, NEXTDAY_STORE=str(store), **key_file(folder)) as running:
+        wait_until_both_follow(running)
         yield running
 
 

@@ -17,7 +17,7 @@ import pytest
 from models.bundle import Bundle, read_bundle
 from models.forecaster import Forecaster
 from models.ragged import Ragged
-from tests.integration.server_process import DEADLINE_S, Server, serving
+from tests.integration.server_process import DEADLINE_S, Server, serving, wait_until_both_follow
 from tests.integration.test_server_life import answering
 from tests.operator_key import AUTHORIZED, key_file
 from tests.versions import other_weights, put, store_of
@@ -124,6 +124,7 @@ def store(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(store: Path, tmp_path: Path) -> Iterator[Server]:
     with serving(tmp_path, NEXTDAY_STORE=str(store), NEXTDAY_WATCH_S="0.2", **key_file(tmp_path)) as running:
+        wait_until_both_follow(running)
         yield running
 
 
