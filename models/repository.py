@@ -177,7 +177,7 @@ class Repository:
             except ModelUnloaded:
                 continue
             except ModelError as error:
-                missing[name] = error.reason
+                missing[name] = f"refused: {error.reason}" if isinstance(error, BundleError) else error.reason
             except UnknownModel:  # its folder is gone, and it never served
                 self._expected.discard(name)
         return missing

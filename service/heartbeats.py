@@ -63,6 +63,10 @@ class Heartbeat:
             self._file.close()
             self._file = None
 
+    def sweep(self) -> None:
+        """Remove what processes that have ended left behind."""
+        self.others()
+
     def others(self) -> list[Beat]:
         """What the other processes that live said last; files of those that have ended are removed."""
         paths = [path for path in self._folder.glob("*.json") if path.name != self._name]

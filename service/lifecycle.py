@@ -72,6 +72,7 @@ class Lifecycle:
     def join(self) -> None:
         """Come forward as a process of the service and follow its wishes; to be called before models are loaded."""
         self._guarded(self._beat)
+        self._guarded(self._heartbeat.sweep)
         self._guarded(self._follow)
 
     def watch(self) -> None:

@@ -100,7 +100,8 @@ def test_an_unloaded_model_answers_that_it_is_and_readiness_does_not_miss_it(cli
         assert "'lstm' is unloaded" in problem.detail
     inference = client.post("/v2/models/lstm/infer", json={"inputs": []})
     assert (inference.status_code, "unloaded" in inference.json["error"]) == (503, True)
-    assert read(client.get("/readyz"), Readiness).missing == {}
+    state = read(client.get("/readyz"), Readiness)
+    assert (state.models, state.missing) == (["mlp"], {})
     assert client.get("/v2/health/ready").status_code == 200
     details = read(client.get("/v1/models/lstm"), ModelDetails)
     assert (details.ready, details.provider, details.version) == (False, None, 2)
