@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 DOCKER_COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check train fast bench overload soak e2e clean lock
+.PHONY: help up test check train fast drills bench overload soak e2e clean lock
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -24,7 +24,10 @@ check: $(VENV)/dev ## format, lint and types
 	$(BIN)/mypy
 
 fast: check ## what to run before every commit: check, and the tests that take no servers
-	$(BIN)/python -m pytest -q -m "not slow" tests/unit tests/contract tests/test_*.py
+	$(BIN)/python -m pytest -q -m "not slow and not drill" tests/unit tests/contract tests/test_*.py
+
+drills: $(VENV)/dev ## faults that take minutes or downloads: a GPU that is not there, as in: make drills ARGS="-k gpu"
+	$(BIN)/python -m pytest -m drill $(ARGS) tests/faults
 
 train: $(VENV)/dev ## train a network, as in: make train ARGS="--network rnn --seed 1"
 	$(BIN)/nextday train $(ARGS)

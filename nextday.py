@@ -305,6 +305,16 @@ def revoke(key_id: str, path: Path | None) -> None:
 
 
 @main.command()
+@click.argument("model", metavar="NAME[:VERSION]")
+@click.option("--url", help="The service.  [default: http://127.0.0.1:8000, or as NEXTDAY_HOST and NEXTDAY_PORT say]")
+def activate(model: str, url: str | None) -> None:
+    """Let a version of a model serve in a running service; NAME alone follows the newest again."""
+    from service.activate import activate as run
+
+    click.echo(run(model, url=url))
+
+
+@main.command()
 @click.argument("source")
 @click.option("--days", type=click.IntRange(min=1), default=250, show_default=True, help="Closes of each series.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The last day.  [default: each series' own]")

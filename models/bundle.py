@@ -6,6 +6,7 @@ samples say whether the file beside it is still the one that was exported.
 """
 
 import hashlib
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +14,11 @@ from typing import Any, Literal
 import msgspec
 
 from models.errors import BundleError, UnknownModel
+from models.weights import not_finite
 
 MODEL_FILE, WALK_FILE, CARD_FILE = "model.onnx", "walk.onnx", "card.json"
 MAX_MODEL_BYTES = 64 * 1024 * 1024
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 Network = Literal["lstm", "rnn", "mlp"]
 
 
@@ -79,11 +82,12 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """A card and the verified bytes of its graph."""
+    """A card and the verified bytes of its two graphs."""
 
     path: Path
     card: Card
     model: bytes
+    walk: bytes
 
 
 def read_card(path: Path) -> Card:
@@ -93,9 +97,10 @@ def read_card(path: Path) -> Card:
     Raises:
         BundleError: It is missing or malformed.
     """
+    content = _content(path / CARD_FILE)
     try:
-        return msgspec.json.decode((path / CARD_FILE).read_bytes(), type=Card)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return msgspec.json.decode(content, type=Card)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(path=path, reason=f"{CARD_FILE}: {error}") from error
 
 
@@ -106,10 +111,11 @@ def read_bundle(path: Path) -> Bundle:
     The bytes that were hashed are the bytes that are returned, so nothing can be swapped in between.
 
     Raises:
-        BundleError: A file is missing, too large, truncated, changed, or reaches outside itself.
+        BundleError: A file is missing, too large, truncated, changed, holds a number that is none, or reaches outside
+            itself.
     """
     card = read_card(path)
-    return Bundle(path, card, _verified(path / MODEL_FILE, card.sha256))
+    return Bundle(path, card, _verified(path / MODEL_FILE, card.sha256), read_walk(path, card))
 
 
 def read_walk(path: Path, card: Card) -> bytes:
@@ -117,20 +123,38 @@ def read_walk(path: Path, card: Card) -> bytes:
     return _verified(path / WALK_FILE, card.walk_sha256)
 
 
-def _verified(file: Path, sha256: str) -> bytes:
+def _content(file: Path) -> bytes:
+    """What is in a file of a bundle; waits for nobody, as reading a pipe would, and takes no more than there may be."""
     try:
+        if file.exists() and not file.is_file():
+            raise BundleError(path=file.parent, reason=f"{file.name} is no file")
         with file.open("rb") as opened:
-            graph = opened.read(MAX_MODEL_BYTES + 1)
+            content = opened.read(MAX_MODEL_BYTES + 1)
     except OSError as error:
-        raise BundleError(path=file.parent, reason=f"{file.name}: {error}") from error
-    if len(graph) > MAX_MODEL_BYTES:
+        raise BundleError(path=file.parent, reason=f"{file.name}: {error.strerror}") from error
+    if len(content) > MAX_MODEL_BYTES:
         raise BundleError(path=file.parent, reason=f"{file.name} is larger than {MAX_MODEL_BYTES} bytes")
+    return content
+
+
+def _verified(file: Path, sha256: str) -> bytes:
+    graph = _content(file)
     if (found := hashlib.sha256(graph).hexdigest()) != sha256:
         raise BundleError(path=file.parent, reason=f"{file.name} has sha256 {found}, its card says {sha256}")
     # A tensor kept in another file names it under the key "location", which protobuf stores as these bytes.
     if b"location" in graph:
         raise BundleError(path=file.parent, reason=f"{file.name} keeps data in another file")
+    _check_numbers(file, graph)
     return graph
+
+
+def _check_numbers(file: Path, graph: bytes) -> None:
+    try:
+        found = not_finite(graph)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(path=file.parent, reason=f"{file.name} is no ONNX graph: {error}") from error
+    if found:
+        raise BundleError(path=file.parent, reason=f"{file.name} has a NaN or an infinity in {found[0]!r}")
 
 
 def write_bundle(root: Path, card: Card, model: bytes, walk: bytes) -> Path:
@@ -169,7 +193,7 @@ def versions(folder: Path) -> list[int]:
     """Whole-numbered folders in a model's folder, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(int(entry.name) for entry in folder.iterdir() if entry.is_dir() and entry.name.isdecimal())
+    return sorted(int(entry.name) for entry in folder.iterdir() if _VERSION.fullmatch(entry.name) and entry.is_dir())
 
 
 def names(root: Path) -> list[str]:

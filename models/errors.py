@@ -11,11 +11,16 @@ Every error that the forecasting core raises. It knows no status codes: the edge
     ├── SettingError            an environment variable with a value that cannot be
     └── ModelError              the operator can mend it
         ├── BundleError         a bundle that is not what its card says
+        ├── ModelUnloaded       an operator has unloaded it
         └── ProviderUnavailable the execution provider asked for did not load
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+_PATH = re.compile(r"[^\s'\"`(),;:=]*/(?=[^\s/])")
+"""The folders in front of a file's name, in a message of a library's."""
 
 
 class NextdayError(Exception):
@@ -95,18 +100,35 @@ class SettingError(NextdayError):
 
 
 class ModelError(NextdayError):
-    """A model that must not serve."""
+    """
+    A model that must not serve.
+
+    Attributes:
+        reason: Why, in words that name no folder of this machine.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        self.reason = _PATH.sub("", reason)
+        super().__init__(message)
 
 
 class BundleError(ModelError):
     """A bundle on disk that is not what its card says."""
 
     def __init__(self, *, path: object, reason: str) -> None:
-        super().__init__(f"bundle {path} is refused: {reason}")
+        super().__init__(f"bundle {path} is refused: {reason}", reason=reason)
+
+
+class ModelUnloaded(ModelError):
+    """An operator has unloaded the model."""
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(f"the model {name!r} is unloaded; an operator can load it again", reason="unloaded")
 
 
 class ProviderUnavailable(ModelError):
     """The execution provider that was demanded did not load; nothing falls back in its stead."""
 
     def __init__(self, *, wanted: str, reason: str) -> None:
-        super().__init__(f"execution provider {wanted} is not available: {reason}")
+        message = f"execution provider {wanted} is not available: {reason}"
+        super().__init__(message, reason=message)

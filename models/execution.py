@@ -4,9 +4,13 @@ The execution provider of a session: what was asked for, what it really runs on,
 onnxruntime asked for CUDA on a machine without it warns and runs on the CPU; here that is an error, or said.
 """
 
+import contextlib
 import ctypes
+import functools
+import io
 import logging
 import os
+from pathlib import Path
 from typing import Any, Literal
 
 # On import onnxruntime gives the machine an id and opens a database of telemetry, unless it is told not to.
@@ -18,6 +22,11 @@ from models.errors import ProviderUnavailable
 
 Device = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CPU_PACKAGE = "this onnxruntime is the package for the CPU; put onnxruntime-gpu in its place, as the extra gpu does"
+HEAVY = frozenset({"LSTM", "RNN", "GRU", "Gemm", "MatMul"})
+"""Operators that do a network's work; what is beside them is shapes and elementwise."""
+DRIVER, PROVIDER, CUDNN = "libcuda.so.1", "libonnxruntime_providers_cuda.so", "libcudnn.so.9"
+"""The driver; what onnxruntime loads for CUDA, and with it the libraries it was linked to; what that loads by name."""
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +51,7 @@ def open_session(model: bytes, *, device: Device, device_id: int = 0, threads: i
     except ProviderUnavailable as error:
         if device == "cuda":
             raise
-        log.info("execution provider auto takes %s: %s", CPU, error)
+        _say_once(str(error))
         return _session(model, [CPU], threads)
 
 
@@ -51,19 +60,30 @@ def provider_of(session: ort.InferenceSession) -> str:
     return str(session.get_providers()[0])
 
 
+def elsewhere(session: ort.InferenceSession, provider: str) -> list[str]:
+    """The operators that do a network's work and that a session runs on another provider than this one."""
+    parts = session.get_provider_graph_assignment_info()
+    found = {node.op_type for part in parts if part.ep_name != provider for node in part.get_nodes()}
+    return sorted(found & HEAVY)
+
+
 def _cuda_session(model: bytes, device_id: int, threads: int) -> ort.InferenceSession:
     if CUDA not in ort.get_available_providers():
-        raise ProviderUnavailable(
-            wanted=CUDA, reason="this onnxruntime is the CPU package; install the gpu extra in its place"
-        )
-    ort.preload_dlls()
+        raise ProviderUnavailable(wanted=CUDA, reason=CPU_PACKAGE)
+    _preload()
+    if missing := _missing([DRIVER]):  # before onnxruntime tries, and says so in many lines and colours
+        raise ProviderUnavailable(wanted=CUDA, reason="; ".join(missing + _missing_libraries()))
     settings = {"device_id": str(device_id), "arena_extend_strategy": "kSameAsRequested"}
     try:
         session = _session(model, [(CUDA, settings), CPU], threads)
     except Exception as error:  # onnxruntime raises several kinds where a device or a library is missing
         raise ProviderUnavailable(wanted=CUDA, reason=str(error)) from error
     if provider_of(session) != CUDA:
-        raise ProviderUnavailable(wanted=CUDA, reason=_missing_library() or "no CUDA device answered")
+        reason = "; ".join(_missing_libraries()) or "no CUDA device answered"
+        raise ProviderUnavailable(wanted=CUDA, reason=reason)
+    # The CPU stays for what handles shapes; what the network computes must not end up there, node by node and silently.
+    if fallen := elsewhere(session, CUDA):
+        raise ProviderUnavailable(wanted=CUDA, reason=f"it leaves {', '.join(fallen)} to the CPU")
     return session
 
 
@@ -75,17 +95,41 @@ def _session(model: bytes, providers: list[Any], threads: int) -> ort.InferenceS
     options.log_severity_level = 3
     # Spinning burns the core that the next process needs; the arena keeps the largest batch's memory for ever.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     options.enable_cpu_mem_arena = False
     session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     session.disable_fallback()
     return session
 
 
-def _missing_library() -> str | None:
-    """The first of CUDA's libraries that this machine cannot load, in the loader's own words."""
-    for library in ("libcuda.so.1", "libcudart.so.13", "libcublas.so.13", "libcudnn.so.9"):
+@functools.cache
+def _say_once(reason: str) -> None:
+    """Tell what `auto` took: once a process, though each graph has a session of its own."""
+    log.info("execution provider auto takes %s: %s", CPU, reason)
+
+
+@functools.cache
+def _preload() -> None:
+    """Load CUDA's libraries from their packages, if they are installed so; what it prints of others, we log."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        ort.preload_dlls()
+    for line in said.getvalue().splitlines():
+        log.info("CUDA: %s", line)
+
+
+def _missing_libraries() -> list[str]:
+    """What CUDA's provider needs and this machine cannot load, beside the driver, in the loader's own words."""
+    return _missing([str(Path(ort.__file__).parent / "capi" / PROVIDER), CUDNN])
+
+
+def _missing(libraries: list[str]) -> list[str]:
+    """The loader's complaints about libraries that are not there, or whose own libraries are not."""
+    complaints = []
+    for library in libraries:
         try:
             ctypes.CDLL(library)
         except OSError as error:
-            return str(error)
-    return None
+            if "cannot open shared object file" in str(error):  # else it is there
+                complaints.append(str(error))
+    return complaints

@@ -12,6 +12,7 @@ from models.bundle import Bundle, Card, read_bundle
 from models.errors import BundleError, EmptyRequest, InvalidSeries, ModelError, SeriesFault
 from models.execution import Device, open_session, provider_of
 from models.ragged import Floats, Ints, Ragged, faults
+from models.walk import Walk
 
 ROWS_PER_RUN = 32
 """Rows that one run takes: 16 to 64 are the cheapest a row, more cost up to a quarter."""
@@ -21,11 +22,15 @@ FREE_PADDING_DAYS, PADDING_SHARE = 100, 0.1
 """Padded days of a run that cost no more than one more run would, and their share beyond that."""
 MAX_DAYS = 10_000
 """Closes that one series may have: forty years of days."""
-WARM_UP_SHAPES = ((1, 60), (1, 250), (ROWS_PER_RUN, 60))
+WARM_UP_SHAPES = tuple((rows, days) for rows in (1, 8, ROWS_PER_RUN) for days in (2, 60, 250))
+"""Rows and days of the runs that serving makes, from a single short row to a full run of a year."""
 GOLDEN_TOLERANCE = 2e-5
 """Greatest relative difference from PyTorch's own answers; processors differ by less than a tenth of it."""
 
 _INPUTS = {"closes": ("tensor(float)", 2), "lengths": ("tensor(int64)", 1)}
+_OUTPUTS = {"quantiles": ("tensor(float)", 2)}
+_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
+"""What onnxruntime calls the datatypes of cards."""
 
 
 class Ran(Protocol):
@@ -55,6 +60,7 @@ class Forecaster:
         card: Of its bundle.
         provider: The execution provider that runs it.
         ran: Who is told of its runs, if anybody.
+        walk: The same weights' every-day graph, as ready as the forecaster.
     """
 
     def __init__(self, bundle: Bundle, *, device: Device = "cpu", device_id: int = 0, threads: int = 1) -> None:
@@ -74,6 +80,9 @@ class Forecaster:
             self._check_signature(bundle.path)
             self._warm_up()
             self._replay_golden_samples(bundle.path)
+            self.walk = Walk.of(
+                bundle.path, bundle.card, bundle.walk, device=device, device_id=device_id, threads=threads
+            )
         except ModelError:
             raise
         except Exception as error:  # onnxruntime's errors have no base in common but this
@@ -125,13 +134,21 @@ class Forecaster:
         return quantiles
 
     def _check_signature(self, path: Path) -> None:
-        found = {put.name: (put.type, len(put.shape)) for put in self._session.get_inputs()}
-        named = {tensor.name for tensor in self.card.inputs}
-        if found != _INPUTS or named != set(_INPUTS):
-            raise BundleError(path=path, reason=f"the graph takes {found}, a forecaster takes {_INPUTS}")
-        outputs = [put.name for put in self._session.get_outputs()]
-        if outputs != ["quantiles"] or [tensor.name for tensor in self.card.outputs] != outputs:
-            raise BundleError(path=path, reason=f"the graph gives {outputs}, a forecaster gives ['quantiles']")
+        """Refuse a graph, or a card, that takes or gives anything else than a forecaster does."""
+        card, session = self.card, self._session
+        for verb, puts, tensors, wanted in (
+            ("takes", session.get_inputs(), card.inputs, _INPUTS),
+            ("gives", session.get_outputs(), card.outputs, _OUTPUTS),
+        ):
+            found = {put.name: (put.type, len(put.shape)) for put in puts}
+            if found != wanted:
+                raise BundleError(path=path, reason=f"the graph {verb} {found}, a forecaster {verb} {wanted}")
+            named = {tensor.name: (_TYPES.get(tensor.dtype), len(tensor.shape)) for tensor in tensors}
+            if named != wanted:
+                raise BundleError(path=path, reason=f"its card {verb} {named}, a forecaster {verb} {wanted}")
+        levels, last = card.levels, session.get_outputs()[0].shape[-1]
+        if last != len(levels) or levels != sorted({*levels, 0.5}) or not 0 < levels[0] <= levels[-1] < 1:
+            raise BundleError(path=path, reason=f"the graph gives {last} quantiles, its card has the levels {levels}")
 
     def _warm_up(self) -> None:
         for rows, days in WARM_UP_SHAPES:

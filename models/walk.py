@@ -5,13 +5,13 @@ One run of `walk.onnx`, the same weights as `model.onnx`, instead of a run a day
 recurrent network knows of a history is a small state, so a run can go on where another one ended.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models.bundle import read_card, read_walk
+from models.bundle import Card, read_card, read_walk
 from models.errors import BundleError, ModelError
 from models.execution import Device, open_session
 from models.measures import LEVELS
@@ -57,9 +57,16 @@ class Walk:
         """
         card = read_card(path)
         graph = read_walk(path, card)
+        return cls.of(path, card, graph, device=device, device_id=device_id, threads=threads)
+
+    @classmethod
+    def of(
+        cls, path: Path, card: Card, graph: bytes, *, device: Device = "cpu", device_id: int = 0, threads: int = 1
+    ) -> "Walk":
+        """The walk of a bundle whose files are read and verified; errors as for `open`."""
         try:
             walk = cls(graph, card.min_days, device=device, device_id=device_id, threads=threads)
-            worst = max(map(walk._off, card.golden.closes, card.golden.quantiles))
+            worst = float(np.max([walk._off(*sample) for sample in _samples(card)]))
         except ModelError:
             raise
         except Exception as error:  # onnxruntime's errors have no base in common but this
@@ -135,3 +142,8 @@ class Walk:
         """How far the answer to a golden sample is from PyTorch's, relatively."""
         answered = self.ratios(np.array([closes]))[0, -1] * closes[-1]
         return float(np.max(np.abs(answered / quantiles - 1)))
+
+
+def _samples(card: Card) -> Iterator[tuple[list[float], list[float]]]:
+    """A card's golden samples: closes, and the quantiles that follow them."""
+    return zip(card.golden.closes, card.golden.quantiles, strict=True)

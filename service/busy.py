@@ -74,6 +74,10 @@ class BusyRoutes:
         self._limits = Limits(settings.max_body_bytes, settings.max_series, settings.max_closes)
         self.forecasts = BusyRoute(forecasts.PATH, self._admit_forecasts, self._prepare_forecasts)
 
+    def never_wait_here(self) -> None:
+        """Let `prepare` raise `NotAtHand` in this thread where a model is not ready, which else it would make so."""
+        self._models.never_wait_here()
+
     def find(self, method: str, path: str) -> BusyRoute | None:
         """The busy route that a request goes to, if it does."""
         if method != "POST":

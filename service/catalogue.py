@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 
 from models.bundle import Card
 from models.errors import ModelError, UnknownModel
+from models.forecaster import Forecaster
 from models.repository import Repository
 from service.errors import ModelNotFound
 from worker.answers import encode
@@ -32,10 +33,11 @@ def routes(models: Repository) -> Blueprint:
 
 def summary(models: Repository, name: str) -> dict[str, Any]:
     """A model and the version that serves; of one whose card cannot be read, that it is not ready."""
+    ready = _made_ready(models, name)
     try:
-        return _facts(models, models.card(name))
+        return _facts(models, ready.card if ready else models.card(name), ready)
     except ModelError:
-        return {"name": name, "versions": models.versions(name), "ready": False}
+        return {"name": name, "versions": models.versions(name), "states": models.states(name), "ready": False}
 
 
 def details(models: Repository, name: str) -> dict[str, Any]:
@@ -47,16 +49,23 @@ def details(models: Repository, name: str) -> dict[str, Any]:
         BundleError: Its card cannot be read.
     """
     try:
-        card = models.card(name)
+        ready = _made_ready(models, name)
+        card = ready.card if ready else models.card(name)
     except UnknownModel as error:
         raise ModelNotFound(str(error)) from error
-    return _facts(models, card) | {"card": msgspec.to_builtins(card)}
+    return _facts(models, card, ready) | {"card": msgspec.to_builtins(card)}
 
 
-def _facts(models: Repository, card: Card) -> dict[str, Any]:
+def _made_ready(models: Repository, name: str) -> Forecaster | None:
+    """The version that serves, made ready if need be; None where none can be."""
+    try:
+        return models.get(name)
+    except ModelError:
+        return None
+
+
+def _facts(models: Repository, card: Card, ready: Forecaster | None) -> dict[str, Any]:
     facts = {"name": card.name, "versions": models.versions(card.name), "version": card.version, "digest": card.digest}
     facts |= {field: getattr(card, field) for field in SUMMARY_FIELDS}
-    try:
-        return facts | {"ready": True, "provider": models.get(card.name, card.version).provider}
-    except ModelError:
-        return facts | {"ready": False, "provider": None}
+    serves = {"ready": ready is not None, "provider": ready.provider if ready else None}
+    return facts | serves | {"states": models.states(card.name)}

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, NoReturn, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -156,6 +156,22 @@ class Client:
         """Let no further chunk of a job start; errors as for `job`."""
         job: Document = self._patiently(lambda: self._http.delete(f"/v1/jobs/{job_id}")).json()
         return job
+
+    def serve(self, name: str, version: int | None) -> Document:
+        """
+        Let a version of a model serve in all processes of the service, or with None its newest one again.
+
+        Returns:
+            Which one serves now, and how many processes follow.
+
+        Raises:
+            Refused: There is no such version, or it must not serve; what served before goes on.
+            ServiceAway: Nothing answers.
+            ServiceFailed: The service could not do it.
+        """
+        path = f"/v1/models/{quote(name, safe='')}/serving"
+        serving: Document = self._patiently(lambda: self._http.put(path, json={"version": version})).json()
+        return serving
 
     def download(self, job_id: str, part: str, suffix: str, sink: BinaryIO) -> None:
         """

@@ -18,6 +18,7 @@ from flask import Flask
 from granian._granian import RSGIHTTPProtocol as HTTPProtocol
 from granian.rsgi import Scope
 
+from models.repository import NotAtHand
 from service.admission import Admission, Caller
 from service.bodies import announced_bytes
 from service.bridge import Called, File, call, environment
@@ -76,6 +77,7 @@ class Door:
         self._loop = loop
         self._gather = Gathering(loop, self._large, seen=self._busy.seen)
         self._patience = Patience(loop)
+        loop.call_soon(self._busy.never_wait_here)
         self._look()
 
     def _look(self) -> None:
@@ -122,16 +124,20 @@ class Door:
         announced = route.admit(scope.headers)
         if announced > LARGE_BYTES:
             with await incoming.file(announced) as file, self._room:
-                return await self._in_thread(self._large, self._answer_large, route, scope, file, exchange)
+                return await self._in_thread(self._large, self._answer_apart, route, scope, file, exchange)
         body = await incoming.whole(announced)
         with self._room:
-            work = self._busy.prepare(route, scope.headers, body, exchange)
+            try:
+                work = self._busy.prepare(route, scope.headers, body, exchange)
+            except NotAtHand:  # the others do not wait while a model is looked for and made ready
+                with self._flask_room:
+                    return await self._in_thread(self._flask, self._answer_apart, route, scope, BytesIO(body), exchange)
             ran = await self._gather(work.forecaster, work.rows)
             if work.heavy:
                 return await self._in_thread(self._large, self._busy.finish, work, ran, exchange)
             return self._busy.finish(work, ran, exchange)
 
-    def _answer_large(self, route: BusyRoute, scope: Scope, file: IO[bytes], exchange: Exchange) -> Answer:
+    def _answer_apart(self, route: BusyRoute, scope: Scope, file: IO[bytes], exchange: Exchange) -> Answer:
         return self._busy.answer_alone(route, scope.headers, file.read(), exchange)
 
     async def _answer_behind(self, scope: Scope, body: IO[bytes], caller: Caller | None, exchange: Exchange) -> Called:

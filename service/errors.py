@@ -21,6 +21,8 @@ Errors of the HTTP edge, and the one table from every error to its status; `serv
         ├── NotOffered              a part of the protocol that is not there
         ├── BodyTooSlow             a body that does not come
         ├── Overloaded              more requests at a time than are worked on
+        ├── VersionRefused          a version that was to serve and must not
+        ├── StateUnavailable        what the processes share cannot be written
         └── NotReady                a service that cannot forecast
 """
 
@@ -29,7 +31,16 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from models.errors import EmptyRequest, InputError, InvalidSeries, ModelError, NextdayError, UnknownLevel, UnknownModel
+from models.errors import (
+    EmptyRequest,
+    InputError,
+    InvalidSeries,
+    ModelError,
+    ModelUnloaded,
+    NextdayError,
+    UnknownLevel,
+    UnknownModel,
+)
 from worker.errors import (
     IdempotencyConflict,
     JobNotFinished,
@@ -199,6 +210,21 @@ class Overloaded(HttpError):
         super().__init__(f"{most} requests are being answered already; try again in a second")
 
 
+class VersionRefused(HttpError):
+    """A version that was to serve is not what its card says; what served before goes on."""
+
+    def __init__(self, *, name: str, reason: str, serving: int | None) -> None:
+        goes_on = "no version serves" if serving is None else f"version {serving} goes on"
+        super().__init__(f"the version of the model {name!r} that was to serve is refused: {reason}; {goes_on}")
+
+
+class StateUnavailable(HttpError):
+    """What the processes of the service share cannot be written; nothing has changed."""
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(f"the service's state cannot be written ({reason}); nothing has changed")
+
+
 class NotReady(HttpError):
     """Some model is not ready, or there is none."""
 
@@ -242,6 +268,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     InvalidRequest: Problem(422, "invalid-request", "The request is not as documented"),
     InvalidParameter: Problem(422, "invalid-parameter", "A parameter is not as documented"),
     IdempotencyConflict: Problem(422, "idempotency-conflict", "The Idempotency-Key is taken"),
+    VersionRefused: Problem(422, "version-refused", "The version must not serve"),
     InputError: Problem(422, "invalid-request", "The request is not as documented"),
     TooManyJobs: Problem(429, "too-many-jobs", "Too many jobs are unfinished"),
     RateLimited: Problem(429, "rate-limited", "Too many requests"),
@@ -250,7 +277,9 @@ PROBLEMS: dict[type[Exception], Problem] = {
     Overloaded: Problem(503, "overloaded", "Too many requests at a time"),
     NotReady: Problem(503, "not-ready", "The service is not ready"),
     ResultsDamaged: Problem(500, "results-damaged", "The job's results are damaged on disk"),
+    StateUnavailable: Problem(507, "state-unavailable", "The service's state cannot be written"),
     StorageUnavailable: Problem(507, "storage-unavailable", "The job cannot be stored"),
+    ModelUnloaded: Problem(503, "model-unloaded", "The model is unloaded"),
     ModelError: Problem(503, "model-not-ready", "The model is not ready"),
 }
 BUG = Problem(500, "internal-error", "Something went wrong here")

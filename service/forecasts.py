@@ -54,8 +54,7 @@ def prepare(body: bytes, models: Repository, settings: ServiceSettings) -> Work:
     def finish(quantiles: Floats) -> Answer:
         forecasts = _forecasts(asked.series, rows, quantiles, levels)
         if asked.horizon > 1:
-            walk = models.walk(asked.model, forecaster.card.version)
-            forecasts = _with_days(forecasts, _ahead(walk, rows, quantiles, asked.horizon), levels)
+            forecasts = _with_days(forecasts, _ahead(forecaster.walk, rows, quantiles, asked.horizon), levels)
         content = b'{"model":%b,"forecasts":[%b]}' % (model_used(forecaster), b",".join(forecasts))
         return Answer(200, [("content-type", JSON)], content)
 

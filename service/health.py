@@ -22,7 +22,7 @@ def routes(models: Repository, jobs: Jobs, drain: Drain, metrics: Metrics) -> Bl
     def readyz() -> Response:
         missing = models.load_newest()
         metrics.models(models, missing)
-        ready = [name for name in models.names() if name not in missing]
+        ready = [name for name in models.names() if models.at_hand(name)]
         # Forecasts need no queue, so a queue that is away is told here and takes nothing down.
         state = {"models": ready, "missing": missing, "draining": drain.begun, "queue": jobs.queue_state()}
         able = not missing and not drain.begun

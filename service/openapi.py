@@ -14,6 +14,7 @@ from service.jobs import MAX_KEY_LENGTH, MAX_LISTED
 from service.oip import OCTETS
 from service.oip.requests import LENGTH_HEADER, IndexRequest, InferenceRequest, LoadRequest
 from service.schemas import (
+    Applied,
     ForecastAnswer,
     Health,
     IndexEntry,
@@ -27,15 +28,17 @@ from service.schemas import (
     ModelList,
     ModelMetadata,
     ModelReady,
-    Nothing,
     ProblemAnswer,
     ProblemList,
     Readiness,
     Ready,
     ServerMetadata,
+    Serving,
+    ServingChanged,
     StatisticsAnswer,
 )
 from service.scrape import OPENMETRICS, PLAIN
+from service.serving import ServingRequest
 from worker.requests import ForecastRequest
 from worker.tables import CSV, JSON, NDJSON
 
@@ -50,12 +53,16 @@ INFERENCE_EXAMPLE = {
         {"name": "lengths", "shape": [1], "datatype": "INT64", "data": [2]},
     ]
 }
-EXAMPLES: dict[Any, Any] = {ForecastRequest: EXAMPLE, InferenceRequest: INFERENCE_EXAMPLE}
 API_KEY = {
     "type": "http",
     "scheme": "bearer",
     "bearerFormat": "nd_<id>_<secret>",
     "description": "An API key. A service that has none takes forecasts and jobs from its own machine without one.",
+}
+EXAMPLES: dict[Any, Any] = {
+    ForecastRequest: EXAMPLE,
+    InferenceRequest: INFERENCE_EXAMPLE,
+    ServingRequest: {"version": 1},
 }
 TENSORS = {JSON: InferenceAnswer, OCTETS: {"description": "the same as JSON, and the raw tensors behind it"}}
 INDEX = {"type": "array", "items": {"$ref": "#/components/schemas/IndexEntry"}}
@@ -141,6 +148,14 @@ OPERATIONS = (
     Operation("get", "/v1/models", "listModels", "The models there are", 200, {JSON: ModelList}),
     Operation("get", "/v1/models/{name}", "getModel", "A model's card", 200, {JSON: ModelDetails}, (404, 503)),
     Operation(
+        "get", "/v1/models/{name}/serving", "getServing", "Which version of a model serves, and why no other",
+        200, {JSON: Serving}, (404,),
+    ),
+    Operation(
+        "put", "/v1/models/{name}/serving", "serveVersion", "Let a version serve, or with null the newest again",
+        200, {JSON: ServingChanged}, (*BODY, 404, 507), {JSON: ServingRequest},
+    ),
+    Operation(
         "post", "/v1/jobs", "submitJob", "Forecast many series in the background",
         202, {JSON: JobAnswer}, (*BODY, 429, 503, 507), {JSON: ForecastRequest} | LINES, (MODEL, VERSION, LEVELS, KEY),
     ),
@@ -178,12 +193,12 @@ OPERATIONS = (
         200, {JSON: INDEX}, (400, 411, 413, 415), {JSON: IndexRequest}, optional=True,
     ),
     Operation(
-        "post", "/v2/repository/models/{name}/load", "load", "Make a model ready",
-        200, {JSON: Nothing}, (400, 404, 411, 413, 415, 501, 503), {JSON: LoadRequest}, optional=True,
+        "post", "/v2/repository/models/{name}/load", "load", "Make a model ready, and look for a new version",
+        200, {JSON: Applied}, (400, 404, 411, 413, 415, 501, 507), {JSON: LoadRequest}, optional=True,
     ),
     Operation(
-        "post", "/v2/repository/models/{name}/unload", "unload", "Not offered yet",
-        501, {JSON: InferenceError}, (400, 404, 411, 413, 415, 503), {JSON: LoadRequest}, optional=True,
+        "post", "/v2/repository/models/{name}/unload", "unload", "Let nothing of a model serve",
+        200, {JSON: Applied}, (400, 404, 411, 413, 415, 507), {JSON: LoadRequest}, optional=True,
     ),
     Operation("get", "/healthz", "isUp", "The process is up", 200, {JSON: Health}),
     Operation("get", "/readyz", "isReady", "It can forecast", 200, {JSON: Readiness}, also=503),

@@ -8,7 +8,7 @@ from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
-from models.errors import EmptyRequest, InvalidSeries, ModelError, UnknownLevel, UnknownModel
+from models.errors import EmptyRequest, InvalidSeries, ModelError, ModelUnloaded, UnknownLevel, UnknownModel
 from service.errors import (
     BUG,
     PROBLEM_TYPE,
@@ -48,7 +48,8 @@ def answer_to(error: Exception, exchange: Exchange) -> Answer:
         log.error("a request failed", exc_info=error)
         return _render(BUG, "the error is logged under this answer's X-Request-Id", [], exchange)
     detail = str(error)
-    if isinstance(error, ModelError):  # its reason names folders of this machine, which are the operator's matter
+    if isinstance(error, ModelError) and not isinstance(error, ModelUnloaded):
+        # Its reason names folders of this machine, which are the operator's matter.
         log.error("%s", error)
         detail = "the model is not ready; GET /readyz tells which are"
     answer = _render(problem, detail, _places(error), exchange)

@@ -48,11 +48,20 @@ class ForecastAnswer(msgspec.Struct, forbid_unknown_fields=True):
     forecasts: list[Forecast]
 
 
+class VersionState(msgspec.Struct, forbid_unknown_fields=True):
+    """A version of a model in the process that answers, and why it is not ready."""
+
+    version: int
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str
+
+
 class ModelSummary(msgspec.Struct, forbid_unknown_fields=True):
-    """A model and the version that serves; all but name and versions is null where its card cannot be read."""
+    """A model and the version that serves; all but its versions is null where its card cannot be read."""
 
     name: str
     versions: list[int]
+    states: list[VersionState]
     ready: bool
     provider: str | None = None
     version: int | None = None
@@ -76,6 +85,30 @@ class ModelList(msgspec.Struct, forbid_unknown_fields=True):
     """The models there are."""
 
     models: list[ModelSummary]
+
+
+class Applied(msgspec.Struct, forbid_unknown_fields=True):
+    """How far a change has come: its number, the processes that follow it, and those that do not as yet."""
+
+    generation: int
+    processes: int
+    behind: int
+
+
+class Serving(msgspec.Struct, forbid_unknown_fields=True):
+    """Which version of a model serves; `pinned` is null where the newest does that can be made ready."""
+
+    name: str
+    pinned: int | None
+    unloaded: bool
+    serving: int | None
+    states: list[VersionState]
+
+
+class ServingChanged(Serving, forbid_unknown_fields=True, kw_only=True):
+    """The same after a change, and how far it has come."""
+
+    applied: Applied
 
 
 class Links(msgspec.Struct, forbid_unknown_fields=True, rename={"self_": "self"}):
@@ -161,6 +194,7 @@ class ModelMetadata(msgspec.Struct, forbid_unknown_fields=True):
     platform: str
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
+    parameters: dict[str, str]
 
 
 class ConfiguredTensor(msgspec.Struct, forbid_unknown_fields=True):
@@ -171,6 +205,12 @@ class ConfiguredTensor(msgspec.Struct, forbid_unknown_fields=True):
     dims: list[int]
 
 
+class ConfiguredParameter(msgspec.Struct, forbid_unknown_fields=True):
+    """A parameter in Triton's model configuration."""
+
+    string_value: str
+
+
 class ModelConfig(msgspec.Struct, forbid_unknown_fields=True):
     """Triton's model configuration; with a `max_batch_size` of 0, `dims` are whole shapes."""
 
@@ -179,6 +219,7 @@ class ModelConfig(msgspec.Struct, forbid_unknown_fields=True):
     max_batch_size: int
     input: list[ConfiguredTensor]
     output: list[ConfiguredTensor]
+    parameters: dict[str, ConfiguredParameter]
 
 
 class OutputTensor(TensorMetadata, forbid_unknown_fields=True, kw_only=True):
@@ -193,6 +234,7 @@ class InferenceAnswer(msgspec.Struct, forbid_unknown_fields=True):
 
     model_name: str
     model_version: str
+    parameters: dict[str, str]
     outputs: list[OutputTensor]
     id: str | msgspec.UnsetType = msgspec.UNSET
 
@@ -249,10 +291,6 @@ class IndexEntry(msgspec.Struct, forbid_unknown_fields=True):
     version: str
     state: Literal["READY", "UNAVAILABLE"]
     reason: str
-
-
-class Nothing(msgspec.Struct, forbid_unknown_fields=True):
-    """It is done, and there is nothing to tell."""
 
 
 class InferenceError(msgspec.Struct, forbid_unknown_fields=True):

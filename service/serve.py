@@ -1,31 +1,23 @@
-"""The server: processes that each load their models and answer HTTP, watched, and drained on SIGTERM."""
+"""The server: processes that answer HTTP (`service.process`), watched, and drained on SIGTERM."""
 
-import atexit
 import errno
 import logging
 import logging.config
 import multiprocessing
-import os
-import shutil
-import signal
 import socket
 import tempfile
-import threading
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from granian import Granian, _signals
+from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
 from models.errors import NextdayError, SettingError
-from service import create_app, open_models, tracing
-from service.admission import check_exposure
-from service.door import Door
 from service.drain import Drain, drain_first
+from service.exposure import check_exposure
 from service.logs import CONFIG
-from service.observers import Observers
 from service.settings import ServiceSettings
 
 HEADER_TIMEOUT_S = 30
@@ -55,6 +47,8 @@ def serve(settings: ServiceSettings) -> None:
     """
     logging.config.dictConfig(CONFIG)
     if settings.traces:
+        from service import tracing  # noqa: PLC0415 - what most do without
+
         tracing.check(settings.traces)
     address = free_address(settings.host, settings.port)
     check_exposure(settings, address)
@@ -79,49 +73,14 @@ def serve(settings: ServiceSettings) -> None:
     drain_first(server, drain, settings.drain_notice_s)
     # Made here, so that its processes count in one folder, and those that come after one that died go on in it.
     with tempfile.TemporaryDirectory(prefix="nextday-metrics-") as folder:
-        # Its types know functions alone; the door is an object, as RSGI has it.
-        server.serve(target_loader=cast(Any, partial(load, settings, drain, Path(folder))), wrap_loader=False)
+        server.serve(target_loader=partial(_load, settings, drain, Path(folder)), wrap_loader=False)
 
 
-def load(settings: ServiceSettings, drain: Drain, counts: Path) -> Door:
-    """
-    The service with the newest version of every model ready, made in the process that will answer.
+def _load(settings: ServiceSettings, drain: Drain, counts: Path) -> Any:
+    # Only the processes that answer import what answers, so that the one that watches them has started at once.
+    from service.process import load  # noqa: PLC0415
 
-    Args:
-        settings: Of the service.
-        drain: Whether its processes are about to end.
-        counts: Folder in which they count together.
-    """
-    threading.Thread(target=_end_with_parent, args=(counts,), daemon=True).start()
-    _leave_ctrl_c_to_the_parent()
-    observers = Observers.of(settings, counts)
-    models = open_models(settings, observers.metrics.run)
-    observers.metrics.models(models, models.load_newest())
-    return Door(create_app(settings, models=models, observers=observers, drain=drain), settings, drain)
-
-
-def _end_with_parent(counts: Path) -> None:
-    """
-    Drain this process when the one that watches it is gone; it would hold the port with nobody to stop it.
-
-    Args:
-        counts: Folder of the counts, which nobody else is there to remove then.
-    """
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        atexit.register(shutil.rmtree, counts, ignore_errors=True)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _leave_ctrl_c_to_the_parent() -> None:
-    """
-    Let this process end by SIGTERM alone.
-
-    Ctrl-C reaches the whole process group, and the parent then tells its processes to end. A process of granian's that
-    gets both at once may miss both, and then runs on until it is killed.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _signals._get_signals = lambda: [signal.SIGTERM]
+    return load(settings, drain, counts)
 
 
 def free_address(host: str, port: int) -> str:

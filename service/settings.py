@@ -38,6 +38,7 @@ class ServiceSettings(WorkerSettings):
     )
     access_log: Literal["on", "off"] = setting("on", "`on` or `off`: a line of JSON for each request, on stderr")
     traces: str = setting("", "where traces go by OTLP over HTTP, as `http://127.0.0.1:4318`; nowhere if empty")
+    watch_s: float = setting(1.0, "seconds between two looks for new versions of models; 0 looks never", least=0)
 
 
 @dataclass(frozen=True, kw_only=True)

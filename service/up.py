@@ -14,11 +14,11 @@ import click
 
 from models.errors import NextdayError
 from models.settings import PREFIX, from_env
-from service.admission import check_exposure
 from service.banner import banner, base_url
 from service.children import Child, adopt, ending, sweep
 from service.client import Client, ServiceAway
 from service.embedded import embed
+from service.exposure import check_exposure
 from service.serve import free_address
 from service.settings import ServiceSettings
 

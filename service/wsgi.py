@@ -3,7 +3,7 @@
 from flask import Flask
 
 from models.settings import from_env
-from service import create_app
+from service.app import create_app
 from service.settings import ServiceSettings
 
 

@@ -15,7 +15,7 @@ from models.data import last_days, load
 from models.packaged import MARKETS
 from models.record import markdown, of_cards
 from models.repository import Repository
-from service import create_app
+from service.app import create_app
 from service.metrics import DEFINITIONS
 from service.openapi import OPERATIONS
 from service.scrape import LOOKED_UP
@@ -135,6 +135,7 @@ def test_alerts_ask_for_metrics_that_there_are_with_labels_that_they_have() -> N
         "docs/servers.md",
         "docs/family.md",
         "docs/gradients.md",
+        "docs/models.md",
         "docs/protocol.md",
         "docs/security.md",
         "docs/observability.md",

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, request
 from models.repository import Repository
 from service.bodies import read_body
 from service.drain import Drain
-from service.errors import NotOffered
+from service.lifecycle import Lifecycle
 from service.oip.inference import OCTETS, find
 from service.oip.metadata import check_ready, model_config, model_metadata, repository_index, server_metadata
 from service.oip.packing import unpacked
@@ -23,13 +23,15 @@ MODEL = "/v2/models/<name>"
 VERSION = "/v2/models/<name>/versions/<version>"
 
 
-def routes(models: Repository, settings: ServiceSettings, statistics: Statistics, drain: Drain) -> Blueprint:
+def routes(
+    models: Repository, lifecycle: Lifecycle, settings: ServiceSettings, statistics: Statistics, drain: Drain
+) -> Blueprint:
     """The routes of the protocol but for inference, which `service.busy` answers and counts."""
     views = Blueprint("oip", __name__)
     _add_health(views, models, drain)
     _add_metadata(views, models)
     _add_statistics(views, models, statistics)
-    _add_repository(views, models, settings)
+    _add_repository(views, models, lifecycle, settings)
     return views
 
 
@@ -83,7 +85,7 @@ def _add_statistics(views: Blueprint, models: Repository, statistics: Statistics
         return _json({"model_stats": [statistics.of(name, number) for number in versions]})
 
 
-def _add_repository(views: Blueprint, models: Repository, settings: ServiceSettings) -> None:
+def _add_repository(views: Blueprint, models: Repository, lifecycle: Lifecycle, settings: ServiceSettings) -> None:
     def body() -> bytes:
         """The body of a request that may have none, which then may tell no length."""
         empty = request.content_length is None and "Transfer-Encoding" not in request.headers
@@ -99,11 +101,9 @@ def _add_repository(views: Blueprint, models: Repository, settings: ServiceSetti
     @views.post("/v2/repository/models/<name>/load")
     def load(name: str) -> Response:
         read_load_request(body())
-        find(models, name, None)
-        return _json({})
+        return _json(lifecycle.load(name))
 
     @views.post("/v2/repository/models/<name>/unload")
     def unload(name: str) -> Response:
         body()
-        find(models, name, None)
-        raise NotOffered("unloading a model is not offered yet; it stays ready")
+        return _json(lifecycle.unload(name))

@@ -1,5 +1,6 @@
 """``POST /v2/models/{name}/infer``: decode, check, run, encode."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from worker.requests import TooManySeries
 from worker.tables import JSON
 
 OCTETS = "application/octet-stream"
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,9 @@ def find(models: Repository, name: str, version: str | None) -> Forecaster:
         ModelNotFound: There is no such model or version.
         ModelError: It is not ready.
     """
+    number = int(version) if version and _NUMBER.fullmatch(version) else None
+    if (version is None or number) and (ready := models.at_hand(name, number)):
+        return ready
     try:
         return models.get(name, number_of(models, name, version))
     except UnknownModel as error:
@@ -117,7 +122,7 @@ def prepare(body: bytes, how: Sent, forecaster: Forecaster, limits: Limits) -> W
     rows = _rows(asked, binary, forecaster, limits)
 
     def finish(quantiles: Floats) -> Answer:
-        return _encode(asked.id, quantiles, forecaster.card, as_bytes=as_bytes, accept_encoding=how.accept_encoding)
+        return _encode(asked.id, quantiles, forecaster, as_bytes=as_bytes, accept_encoding=how.accept_encoding)
 
     return Work(forecaster, rows, finish)
 
@@ -164,15 +169,20 @@ def _check_size(asked: InferenceRequest, limits: Limits) -> None:
                 raise TooManyCloses(given=rows * days, most=limits.closes)
 
 
-def _encode(request_id: str | None, quantiles: Floats, card: Card, *, as_bytes: bool, accept_encoding: str) -> Answer:
+def _encode(
+    request_id: str | None, quantiles: Floats, forecaster: Forecaster, *, as_bytes: bool, accept_encoding: str
+) -> Answer:
     """An answer with the quantiles, shape ``(B, Q)``, in float32's shortest digits or as its bytes."""
+    card = forecaster.card
     (tensor,) = card.outputs
     output: dict[str, Any] = {
         "name": tensor.name,
         "datatype": DATATYPES[tensor.dtype],
         "shape": list(quantiles.shape),
     }
-    answer: dict[str, Any] = {"model_name": card.name, "model_version": str(card.version), "outputs": [output]}
+    ran = {"digest": card.digest, "execution_provider": forecaster.provider}
+    answer: dict[str, Any] = {"model_name": card.name, "model_version": str(card.version), "parameters": ran}
+    answer["outputs"] = [output]
     if request_id is not None:
         answer["id"] = request_id
     if as_bytes:

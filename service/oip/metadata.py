@@ -4,14 +4,14 @@ from importlib.metadata import version as version_of
 from typing import Any
 
 from models.bundle import Card, Tensor
-from models.errors import ModelError, UnknownModel
+from models.errors import UnknownModel
 from models.repository import Repository
 from service.errors import ModelNotFound, NotReady
 from service.oip.inference import number_of
 from service.oip.tensors import DATATYPES
 
-EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
-"""What is offered in full; of `model_repository` there are index and load alone, so it is not named."""
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+"""What is offered in full."""
 PLATFORM = "onnxruntime_onnx"
 
 
@@ -48,6 +48,7 @@ def model_metadata(models: Repository, name: str, version: str | None) -> dict[s
         "platform": PLATFORM,
         "inputs": [_tensor(tensor) for tensor in card.inputs],
         "outputs": [_tensor(tensor) for tensor in card.outputs],
+        "parameters": _parameters(models, name, card),
     }
 
 
@@ -65,11 +66,13 @@ def model_config(models: Repository, name: str, version: str | None) -> dict[str
         "max_batch_size": 0,
         "input": [_configured(tensor) for tensor in card.inputs],
         "output": [_configured(tensor) for tensor in card.outputs],
+        "parameters": {key: {"string_value": value} for key, value in _parameters(models, name, card).items()},
     }
 
 
 def repository_index(models: Repository, *, only_ready: bool) -> list[dict[str, str]]:
-    """Every version of every model with its state in this process; those that serve are made ready."""
+    """Every version of every model with its state in this process; those that should serve are made ready."""
+    models.load_newest()
     entries = [entry for name in models.names() for entry in _entries(models, name)]
     return [entry for entry in entries if entry["state"] == "READY" or not only_ready]
 
@@ -83,17 +86,16 @@ def card_of(models: Repository, name: str, version: str | None) -> Card:
 
 
 def _entries(models: Repository, name: str) -> list[dict[str, str]]:
-    versions = models.versions(name)
-    reasons = dict.fromkeys(versions, "not loaded yet; it is on first use")
-    try:
-        models.get(name)
-    except ModelError:
-        reasons[versions[-1]] = "not ready; GET /readyz tells why"
-    reasons |= {number: "" for known, number in models.ready if known == name}
     return [
-        {"name": name, "version": str(number), "state": "UNAVAILABLE" if reason else "READY", "reason": reason}
-        for number, reason in reasons.items()
+        {"name": name, "version": str(each.version), "state": each.state, "reason": each.reason}
+        for each in models.states(name)
     ]
+
+
+def _parameters(models: Repository, name: str, card: Card) -> dict[str, str]:
+    """What of a model is no matter of the protocol: its digest and, where it is ready, what runs it."""
+    ready = models.at_hand(name, card.version)
+    return {"digest": card.digest} | ({"execution_provider": ready.provider} if ready else {})
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:

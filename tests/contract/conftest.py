@@ -8,7 +8,7 @@ import tritonclient.http as triton
 from flask.testing import FlaskClient
 
 from models.repository import Repository
-from service import create_app
+from service.app import create_app
 from service.settings import ServiceSettings
 from tests.contract.protocol import AUTHORIZED, KEY, MAX_BODY_BYTES, MAX_CLOSES, MAX_SERIES, address, with_key
 from tests.integration.server_process import DEADLINE_S, Server, serving

@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from models.repository import Repository
-from service import create_app
 from service.admission import Admission, needed
+from service.app import create_app
 from service.keys import make
 from service.openapi import OPERATIONS
 from service.schemas import InferenceError, ProblemAnswer

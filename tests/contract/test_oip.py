@@ -18,6 +18,7 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
+from models.repository import Repository
 from service import schemas
 from tests.contract.protocol import ROWS, SECRET, address, bits, refused, shape, tensors, walk, wanted, with_key
 from tests.integration.server_process import DEADLINE_S, Server, starting
@@ -37,8 +38,10 @@ def test_the_server_and_its_models_are_live_and_ready(tritonclient: triton.Infer
     assert not tritonclient.is_model_ready("lstm", "99")
 
 
-def test_the_metadata_are_those_of_the_card(tritonclient: triton.InferenceServerClient) -> None:
+def test_the_metadata_are_those_of_the_card(tritonclient: triton.InferenceServerClient, models: Repository) -> None:
     for each in (tritonclient.get_model_metadata("lstm"), tritonclient.get_model_metadata("lstm", "1")):
+        shape(each, schemas.ModelMetadata)
+        assert each.pop("parameters")["digest"] == models.card("lstm").digest
         assert each == {
             "name": "lstm",
             "versions": ["1"],
@@ -49,7 +52,6 @@ def test_the_metadata_are_those_of_the_card(tritonclient: triton.InferenceServer
             ],
             "outputs": [{"name": "quantiles", "datatype": "FP32", "shape": [-1, 9]}],
         }
-        shape(each, schemas.ModelMetadata)
 
 
 def test_only_extensions_that_are_offered_are_advertised(
@@ -61,7 +63,12 @@ def test_only_extensions_that_are_offered_are_advertised(
 
     shape(metadata, schemas.ServerMetadata)
     assert metadata["name"] == "nextday"
-    assert metadata["extensions"] == ["binary_tensor_data", "model_configuration", "statistics"]
+    assert metadata["extensions"] == [
+        "binary_tensor_data",
+        "model_configuration",
+        "model_repository",
+        "statistics",
+    ]
 
 
 def test_the_configuration_is_in_tritons_form(tritonclient: triton.InferenceServerClient) -> None:
@@ -70,6 +77,7 @@ def test_the_configuration_is_in_tritons_form(tritonclient: triton.InferenceServ
         assert config["max_batch_size"] == 0
         assert config["input"][0] == {"name": "closes", "data_type": "TYPE_FP32", "dims": [-1, -1]}
         assert config["output"] == [{"name": "quantiles", "data_type": "TYPE_FP32", "dims": [-1, 9]}]
+        assert config["parameters"]["execution_provider"]["string_value"].endswith("ExecutionProvider")
 
 
 def test_the_repository_is_listed_and_loading_what_is_there_goes_well(
@@ -98,7 +106,6 @@ def test_the_repository_is_listed_and_loading_what_is_there_goes_well(
         ("infer", ["lstm", tensors(ROWS), "99"], "404", "there is no version"),
         ("load_model", ["gpt"], "404", "there is no model"),
         ("unload_model", ["gpt"], "404", "there is no model"),
-        ("unload_model", ["lstm"], "501", "not offered yet"),
         ("get_log_settings", [], "404", "there is nothing at this path"),
         ("get_trace_settings", [], "404", "there is nothing at this path"),
         ("get_system_shared_memory_status", [], "404", "there is nothing at this path"),
@@ -181,8 +188,8 @@ def test_the_asyncio_client_speaks_every_call(protocol_server: Server, http: htt
             assert (await client.get_model_repository_index())[0]["state"] == "READY"
             assert (await client.get_inference_statistics())["model_stats"]
             await client.load_model("lstm")
-            with pytest.raises(InferenceServerException, match="not offered yet"):
-                await client.unload_model("lstm")
+            with pytest.raises(InferenceServerException, match="there is no model"):
+                await client.unload_model("gpt")
             with pytest.raises(InferenceServerException, match=r"close 1 is nan"):
                 await client.infer("lstm", tensors([[1.0, np.nan]]))
             answers = await asyncio.gather(*(client.infer("lstm", tensors([row])) for row in ROWS))

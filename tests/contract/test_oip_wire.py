@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tritonclient.utils import InferenceServerException
 
 from models.repository import Repository
-from service import create_app
+from service.app import create_app
 from service.settings import ServiceSettings
 from tests.contract.protocol import (
     AUTHORIZED,

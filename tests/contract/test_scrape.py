@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from models.repository import Repository
-from service import create_app
+from service.app import create_app
 from service.scrape import QUEUE_WAIT_S
 from service.settings import ServiceSettings
 

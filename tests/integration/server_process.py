@@ -61,6 +61,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def wait_until_both_follow(server: Server) -> None:
+    """Both processes have come forward, so that whoever changes what serves is answered once both follow."""
+    deadline = time.monotonic() + DEADLINE_S
+    while len(list((server.log.parent / "state" / "processes").glob("*.json"))) < 2:
+        assert time.monotonic() < deadline, server.log.read_text()
+        time.sleep(0.02)
+
+
 def wait_until_ready(server: Server) -> None:
     """Both processes listen; the first that does answers for itself alone."""
     deadline = time.monotonic() + DEADLINE_S

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from models.repository import Repository
-from service import create_app
+from service.app import create_app
 from service.settings import ServiceSettings
 from tests.contract.protocol import INFER, LENGTH, request
 from tests.integration.server_process import DEADLINE_S

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from models.repository import Repository
-from service import create_app
+from service.app import create_app
 from service.observers import Observers
 from service.settings import ServiceSettings
 from tests.integration.collector import attributes, collecting

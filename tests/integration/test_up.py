@@ -151,7 +151,7 @@ def test_a_model_that_is_refused_stops_the_start_and_is_named(tmp_path: Path) ->
     store.mkdir(parents=True)
     (store / "card.json").write_text("{}")
 
-    with pytest.raises(AssertionError, match=r"model lstm: bundle .* is refused"):
+    with pytest.raises(AssertionError, match=r"model lstm: refused: card.json"):
         start(tmp_path, NEXTDAY_STORE=str(tmp_path / "store"))
 
 

@@ -20,7 +20,7 @@ from bench.processes import APPS, alive, family, stop
 from bench.report import best_of, medians, page
 from models.bundle import folder_of
 from models.repository import Repository
-from service import create_app
+from service.app import create_app
 from service.settings import ServiceSettings
 
 PLAIN = Peer(name="plain", product="plain", command=(), venv=None, one=questions.PLAIN)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import EmptyRequest, InvalidSeries, ProviderUnavailable
-from models.execution import open_session
+from models.execution import CPU, CUDA, elsewhere, open_session
 from models.forecaster import MAX_DAYS, Forecaster
 from models.ragged import Floats, Ragged
 from models.repository import Repository
@@ -130,8 +130,15 @@ def test_cuda_that_is_not_there_is_refused_and_never_replaced() -> None:
     if "CUDAExecutionProvider" in ort.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
 
-    with pytest.raises(ProviderUnavailable, match="CUDAExecutionProvider is not available"):
+    with pytest.raises(ProviderUnavailable, match=r"CUDAExecutionProvider is not available: .*onnxruntime-gpu"):
         open_session(b"", device="cuda")
+
+
+def test_operators_that_end_up_on_another_provider_are_named(models: Repository) -> None:
+    session = open_session((models.root / "lstm" / "1" / "model.onnx").read_bytes(), device="cpu")
+
+    assert elsewhere(session, CPU) == []
+    assert elsewhere(session, CUDA) == ["Gemm", "LSTM", "RNN"]
 
 
 def test_auto_says_what_it_took(models: Repository) -> None:

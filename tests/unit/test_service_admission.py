@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from models.errors import SettingError
-from service.admission import LOCAL, STRANGER, Admission, check_exposure, needed
+from service.admission import LOCAL, STRANGER, Admission, needed
 from service.cors import cors_headers, parse_origins, preflight_headers
 from service.errors import Forbidden, RateLimited, Unauthorized
+from service.exposure import check_exposure
 from service.keys import BadKeyFile, make
 from service.openapi import OPERATIONS
 from service.settings import ServiceSettings

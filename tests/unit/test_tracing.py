@@ -148,7 +148,7 @@ def test_a_missing_extra_is_named(missing: Any, monkeypatch: pytest.MonkeyPatch)
 def test_without_traces_nothing_that_makes_them_is_imported() -> None:
     # redis imports the metrics of OpenTelemetry by itself, where they are installed.
     code = (
-        "import sys; from service import create_app; from service.settings import ServiceSettings\n"
+        "import sys; from service.app import create_app; from service.settings import ServiceSettings\n"
         "create_app(ServiceSettings()).test_client().get('/healthz')\n"
         "assert not {'service.spans', 'opentelemetry.sdk.trace', 'opentelemetry.exporter.otlp'} & {*sys.modules}"
     )
