@@ -1,5 +1,7 @@
 """The service, wired on one page."""
 
+from collections.abc import Callable
+
 from flask import Flask
 
 from models.forecaster import Ran
@@ -73,6 +75,6 @@ def open_models(settings: ServiceSettings, ran: Ran | None = None) -> Repository
     )
 
 
-def open_lifecycle(models: Repository, settings: ServiceSettings) -> Lifecycle:
-    """The life cycle of some models, with the settings' state; nothing watches as yet."""
-    return Lifecycle(models, settings.state, watch_s=settings.watch_s)
+def open_lifecycle(models: Repository, settings: ServiceSettings, seen: Callable[[], None] = lambda: None) -> Lifecycle:
+    """The life cycle of some models, with the settings' state; nothing watches as yet. `seen` as for the class."""
+    return Lifecycle(models, settings.state, watch_s=settings.watch_s, seen=seen)

@@ -50,7 +50,9 @@ class Applied:
 class Lifecycle:
     """Load, unload and switch models, in every process of a service. Thread-safe."""
 
-    def __init__(self, models: Repository, state: Path, *, watch_s: float) -> None:
+    def __init__(
+        self, models: Repository, state: Path, *, watch_s: float, seen: Callable[[], None] = lambda: None
+    ) -> None:
         """
         Touch nothing yet.
 
@@ -58,8 +60,10 @@ class Lifecycle:
             models: Of this process.
             state: Folder that the processes of the service share.
             watch_s: Seconds between two looks for new versions; 0 looks never.
+            seen: Called by the watcher with each sign of life, for those who tell what serves.
         """
         self._models = models
+        self._seen = seen
         self._wishes = Wishes(state)
         self._heartbeat = Heartbeat(state)
         self._watch_s = watch_s
@@ -183,6 +187,7 @@ class Lifecycle:
         if generation != self._beaten[0] or now_s - self._beaten[1] >= BEAT_S:
             self._heartbeat.beat(generation)
             self._beaten = (generation, now_s)
+            self._seen()
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """Take a step that must not end the watcher; what goes wrong is logged once."""

@@ -1,5 +1,6 @@
 """What the service counts and times, for Prometheus: one number over all of its processes, whichever is asked."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -50,7 +51,7 @@ MODEL_READY = Definition(
     gathering="livemin",
 )  # fmt: skip
 REFUSALS = Definition(
-    "nextday_model_refusals_total", "counter", ("model",), "Times that a process refused to make a model ready."
+    "nextday_model_refusals_total", "counter", ("model",), "Versions that a process refused to make ready."
 )
 
 DEFINITIONS = (
@@ -85,6 +86,7 @@ class Metrics:
         self._model_info = tallies.gauge(MODEL_INFO)
         self._model_ready = tallies.gauge(MODEL_READY)
         self._refusals = tallies.counter(REFUSALS)
+        self._told: Counter[str] = Counter()
 
     def began(self) -> None:
         """A request has come; `ended` goes with it, whatever happens between."""
@@ -145,11 +147,15 @@ class Metrics:
 
         Args:
             models: The models.
-            missing: Those that were refused just now; None where nobody tried, and then only what serves is noted.
+            missing: Those that are not ready, of all; None where nobody tried, and then only what serves is noted.
         """
-        ready = [models.get(name, version) for name, version in sorted(models.ready)]
-        serving = {(each.card.name, str(each.card.version), each.card.digest, each.provider) for each in ready}
+        ready = [models.at_hand(name, version) for name, version in sorted(models.ready)]
+        serving = {(each.card.name, str(each.card.version), each.card.digest, each.provider) for each in ready if each}
+        refused = models.refusals.copy()
         with self._lock:
+            for name, count in (refused - self._told).items():
+                self._refusals.add((name,), count)
+            self._told = refused
             for labels in {*self._model_info.known, *serving}:
                 self._model_info.set(labels, float(labels in serving))
             for name in {labels[0] for labels in serving}:
@@ -157,7 +163,6 @@ class Metrics:
                     self._model_ready.set((name,), 1.0)
             for name in missing or ():
                 self._model_ready.set((name,), 0.0)
-                self._refusals.add((name,))
 
     def collect(self) -> Iterator[Metric]:
         """The metrics over all processes, as prometheus-client prints them."""

@@ -33,7 +33,7 @@ def load(settings: ServiceSettings, drain: Drain, counts: Path) -> Door:
     _leave_ctrl_c_to_the_parent()
     observers = Observers.of(settings, counts)
     models = open_models(settings, observers.metrics.run)
-    lifecycle = open_lifecycle(models, settings)
+    lifecycle = open_lifecycle(models, settings, seen=lambda: observers.metrics.models(models))
     lifecycle.join()
     missing = models.load_newest()
     for name, why in missing.items():

@@ -14,7 +14,8 @@ from werkzeug.test import TestResponse
 from models import errors as model_errors
 from models.errors import NextdayError
 from models.repository import Repository
-from service.app import create_app, errors
+from service import errors
+from service.app import create_app
 from service.errors import PROBLEMS
 from service.openapi import OPERATIONS
 from service.schemas import (

@@ -12,6 +12,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from models.errors import ModelError
 from models.repository import Repository
 from service.metrics import DEFINITIONS, REQUEST_SECONDS, Metrics
 from service.scrape import LOOKED_UP
@@ -45,6 +46,9 @@ def fill(metrics: Metrics, models: Repository) -> None:
     metrics.rejected("body-too-large")
     metrics.run("lstm", 1, rows=32, cells=3200, real_days=2880, seconds=0.002)
     models.get("lstm")
+    refusing = Repository(models.root)
+    refusing.refusals["gru"] += 1
+    metrics.models(refusing)
     metrics.models(models, {"gru": "damaged"})
 
 
@@ -111,7 +115,21 @@ def test_a_model_is_named_with_what_it_runs_on_and_a_refused_one_is_not_ready(
     assert {"model": "lstm", "version": "1", "digest": serving.card.digest, "provider": serving.provider} in info
     ready = values(metrics, "nextday_model_ready")
     assert (ready[("lstm",)], ready[("gru",)]) == (1, 0)
-    assert values(metrics, "nextday_model_refusals_total") == {("gru",): 2}
+
+
+def test_a_version_that_was_refused_counts_once_however_often_it_is_told(metrics: Metrics, tmp_path: Path) -> None:
+    (tmp_path / "gru" / "1").mkdir(parents=True)
+    (tmp_path / "gru" / "1" / "card.json").write_text("{")
+    models = Repository(tmp_path)
+    with pytest.raises(ModelError):
+        models.prepare("gru", 1)
+
+    for _ in range(3):
+        metrics.models(models, models.load_newest())
+
+    assert models.refusals == {"gru": 1}
+    assert values(metrics, "nextday_model_refusals_total") == {("gru",): 1}
+    assert values(metrics, "nextday_model_ready") == {("gru",): 0}
 
 
 def test_what_no_longer_serves_is_no_longer_named(metrics: Metrics, models: Repository) -> None:
