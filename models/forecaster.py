@@ -2,15 +2,15 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from models.bundle import Bundle, Card, read_bundle
-from models.errors import BundleError, EmptyRequest, InvalidSeries, ModelError, SeriesFault
-from models.execution import Device, open_session, provider_of
+from models.errors import BundleError, EmptyRequest, InvalidSeries, ModelError, ProviderUnavailable, SeriesFault
+from models.execution import CPU, Device, open_session, provider_of
 from models.ragged import Floats, Ints, Ragged, faults
 from models.walk import Walk
 
@@ -60,6 +60,7 @@ class Forecaster:
         card: Of its bundle.
         provider: The execution provider that runs it.
         ran: Who is told of its runs, if anybody.
+        lost: Who is told when its device fails, if anybody.
         walk: The same weights' every-day graph, as ready as the forecaster.
     """
 
@@ -73,6 +74,7 @@ class Forecaster:
         """
         self.card: Card = bundle.card
         self.ran: Ran | None = None
+        self.lost: Callable[[Forecaster, ProviderUnavailable], None] | None = None
         self._pid = os.getpid()
         try:
             self._session = open_session(bundle.model, device=device, device_id=device_id, threads=threads)
@@ -127,11 +129,29 @@ class Forecaster:
         for batch in _batches(rows.lengths):
             closes, lengths = rows.padded(batch)
             began = time.perf_counter()
-            quantiles[batch] = self._session.run(["quantiles"], {"closes": closes, "lengths": lengths})[0]
+            quantiles[batch] = self._answer(closes, lengths)
             if self.ran:
                 took_s = time.perf_counter() - began
                 self.ran(self.card.name, self.card.version, len(batch), closes.size, int(lengths.sum()), took_s)
         return quantiles
+
+    def _answer(self, closes: Floats, lengths: Ints) -> Floats:
+        """
+        One run of the graph.
+
+        A device that fails is given up, since what comes after an error of CUDA's is not to be relied on; whoever hands
+        this forecaster out is told, and nothing runs on the CPU in its stead.
+        """
+        try:
+            answer: Floats = self._session.run(["quantiles"], {"closes": closes, "lengths": lengths})[0]
+        except Exception as error:  # onnxruntime's errors have no base in common but this
+            if self.provider == CPU:
+                raise
+            lost = ProviderUnavailable(wanted=self.provider, reason=f"it failed while it ran: {error}")
+            if self.lost:
+                self.lost(self, lost)
+            raise lost from error
+        return answer
 
     def _check_signature(self, path: Path) -> None:
         """Refuse a graph, or a card, that takes or gives anything else than a forecaster does."""

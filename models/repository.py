@@ -308,7 +308,16 @@ class Repository:
             raise BundleError(path=path, reason=f"its card is that of {found}, and it lies where {name} {version} does")
         forecaster = Forecaster(bundle, device=self._device, device_id=self._device_id, threads=self._threads)
         forecaster.ran = self._ran
+        forecaster.lost = self._lose
         return forecaster
+
+    def _lose(self, forecaster: Forecaster, error: ModelError) -> None:
+        """Hand out no more what has lost its device; it is made ready again once that can be done, from the start."""
+        name, version = forecaster.card.name, forecaster.card.version
+        with self._changing:
+            for key in [key for key, ready in self._ready.items() if ready is forecaster]:
+                del self._ready[key]
+            self._refusals.note(name, version, files_of(self.root / name / str(version)), error, at_once=True)
 
     def _keep(self, name: str, version: int, forecaster: Forecaster) -> None:
         """Hand a version out from now on, and no longer those that are too many."""

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from models.bundle import read_card
-from models.errors import BundleError, ModelUnloaded, UnknownModel
+from models.errors import BundleError, ModelUnloaded, ProviderUnavailable, UnknownModel
+from models.execution import CPU, CUDA
 from models.ragged import Ragged
 from models.repository import KEPT_VERSIONS, NOT_LOADED, NotAtHand, Repository
 from models.wanted import Wanted, Wish
@@ -314,3 +315,39 @@ def test_what_there_is_not_is_told(models: Repository, name: str, version: int |
     for look in (models.get, models.prepare):
         with pytest.raises(UnknownModel):
             look(name, version)
+
+
+class Failing:
+    """Stands for the session of a GPU that is gone."""
+
+    def run(self, _outputs: object, _inputs: object) -> None:
+        raise RuntimeError("CUDA failure 719: unspecified launch failure")
+
+
+def test_a_device_that_fails_in_a_run_is_given_up_and_the_model_made_ready_afresh(store: Path) -> None:
+    models = Repository(store)
+    lost = models.get("lstm")
+    lost.provider, lost._session = CUDA, Failing()
+
+    with pytest.raises(ProviderUnavailable, match="it failed while it ran: CUDA failure 719"):
+        lost.run(ROWS)
+    missing = models.load_newest()
+
+    assert "it failed while it ran" in missing["lstm"]
+    assert models.at_hand("lstm") is None
+    assert models.refusals == {"lstm": 1}
+    models.prepare("lstm", 1)
+    assert models.get("lstm").provider == CPU
+    assert models.get("lstm").run(ROWS).shape == (1, 9)
+
+
+def test_what_fails_on_the_cpu_is_a_fault_of_ours_and_gives_nothing_up(store: Path) -> None:
+    models = Repository(store)
+    forecaster = models.get("lstm")
+    session, forecaster._session = forecaster._session, Failing()
+
+    with pytest.raises(RuntimeError, match="CUDA failure 719"):
+        forecaster.run(ROWS)
+    forecaster._session = session
+
+    assert models.get("lstm") is forecaster
