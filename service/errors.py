@@ -173,6 +173,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     BodyTruncated: Problem(400, "body-truncated", "The body is not whole"),
     InvalidEncoding: Problem(400, "invalid-encoding", "The body does not unpack"),
     InvalidInference: Problem(400, "invalid-inference", "The inference request is not as the protocol has it"),
+    NotOffered: Problem(400, "not-offered", "This part of the protocol is not offered"),
     JobNotFound: Problem(404, "job-not-found", "There is no such job"),
     ModelNotFound: Problem(404, "model-not-found", "There is no such model"),
     NotAcceptable: Problem(406, "not-acceptable", "The format asked for is not given"),
@@ -197,11 +198,14 @@ PROBLEMS: dict[type[Exception], Problem] = {
     InputError: Problem(422, "invalid-request", "The request is not as documented"),
     TooManyJobs: Problem(429, "too-many-jobs", "Too many jobs are unfinished"),
     QueueUnavailable: Problem(503, "queue-unavailable", "The job queue does not answer"),
-    NotOffered: Problem(501, "not-offered", "This part of the protocol is not offered"),
     Overloaded: Problem(503, "overloaded", "Too many requests at a time"),
     NotReady: Problem(503, "not-ready", "The service is not ready"),
     ResultsDamaged: Problem(500, "results-damaged", "The job's results are damaged on disk"),
     StorageUnavailable: Problem(507, "storage-unavailable", "The job cannot be stored"),
     ModelError: Problem(503, "model-not-ready", "The model is not ready"),
 }
+NOT_FOUND = Problem(404, "not-found", "Not Found")
+NOT_ALLOWED = Problem(405, "method-not-allowed", "Method Not Allowed")
 BUG = Problem(500, "internal-error", "Something went wrong here")
+KINDS = {each.slug: each for each in (*PROBLEMS.values(), NOT_FOUND, NOT_ALLOWED, BUG)}
+"""Every kind of problem that is answered, by the last part of its type."""

@@ -127,9 +127,12 @@ def wants_binary(asked: InferenceRequest, output: InferenceOutput) -> bool:
     refuse_shared_memory(own)
     if own.get("classification"):
         raise NotOffered("classification is not offered; the outputs are prices")
-    name, given = "binary_data_output", (asked.parameters or {}).get("binary_data_output", False)
-    if "binary_data" in own:
-        name, given = "binary_data", own["binary_data"]
+    wanted = _truth(asked.parameters or {}, "binary_data_output", default=False)
+    return _truth(own, "binary_data", default=wanted)
+
+
+def _truth(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    given = parameters.get(name, default)
     if not isinstance(given, bool):
         raise InvalidInference(f"the parameter {name} is true or false")
     return given

@@ -18,7 +18,7 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
-from service import schemas
+from service.oip import schemas
 from tests.contract.protocol import ROWS, address, bits, refused, shape, tensors, walk, wanted
 from tests.integration.server_process import DEADLINE_S, Server, starting
 
@@ -98,7 +98,7 @@ def test_the_repository_is_listed_and_loading_what_is_there_goes_well(
         ("infer", ["lstm", tensors(ROWS), "99"], "404", "there is no version"),
         ("load_model", ["gpt"], "404", "there is no model"),
         ("unload_model", ["gpt"], "404", "there is no model"),
-        ("unload_model", ["lstm"], "501", "not offered yet"),
+        ("unload_model", ["lstm"], "400", "not offered yet"),
         ("get_log_settings", [], "404", "there is nothing at this path"),
         ("get_trace_settings", [], "404", "there is nothing at this path"),
         ("get_system_shared_memory_status", [], "404", "there is nothing at this path"),
