@@ -68,7 +68,8 @@ TAGS = {
 DESCRIPTION = (
     "Daily closes in, quantiles of the next close out. A path that is not here is answered with 404, a method that a "
     "path does not take with 405. A body is UTF-8, whether or not its Content-Type says so, and comes with its "
-    f"Content-Length; under {PROTOCOL} its Content-Encoding may be gzip or deflate."
+    f"Content-Length; under {PROTOCOL} its Content-Encoding may be gzip or deflate. X-Request-Id names a request and "
+    "comes back."
 )
 LINES = {
     NDJSON: {**TEXT, "minLength": 1, "description": "a `Series` a line"},
@@ -291,9 +292,10 @@ def _operation(each: Operation) -> dict[str, Any]:
         "operationId": each.name,
         "tags": [next(tag for start, (tag, _) in TAGS.items() if each.path.startswith(start))],
         "summary": each.summary,
-        "parameters": [*_shared_parameters(each.path), *each.parameters],
         "responses": {str(status): responses[status] for status in sorted(responses)},
     }
+    if parameters := [*_shared_parameters(each.path), *each.parameters]:
+        entry["parameters"] = parameters
     if each.takes:
         entry["requestBody"] = {"required": not each.optional, "content": _content(each.takes, EXAMPLES)}
     return entry
@@ -325,5 +327,4 @@ def _link(name: str) -> dict[str, Any]:
 
 
 def _shared_parameters(path: str) -> list[dict[str, Any]]:
-    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-    return [refer("parameters", name) for name in (*names, "X-Request-Id")]
+    return [refer("parameters", part[1:-1]) for part in path.split("/") if part.startswith("{")]

@@ -22,6 +22,11 @@ def _header(name: str, schema: Described, text: str) -> Described:
     return {"name": name, "in": "header", "schema": schema, "description": text}
 
 
+def _path(name: str, pattern: str, text: str, example: str) -> Described:
+    schema = {**TEXT, "pattern": pattern}
+    return {"name": name, "in": "path", "required": True, "schema": schema, "description": text, "example": example}
+
+
 def _answered(schema: Described, text: str, *, always: bool = True) -> Described:
     return {"required": always, "schema": schema, "description": text}
 
@@ -48,28 +53,17 @@ SPLIT = _header(
     LENGTH_HEADER, {"type": "integer", "minimum": 0}, "length of the JSON in bytes, where raw tensors lie behind it"
 )
 
-PATH_PARAMETERS: dict[str, tuple[Described, str, str]] = {
-    "name": ({**TEXT, "pattern": "^[^/]+$"}, "name of a model", "lstm"),
-    "version": ({**TEXT, "pattern": f"^{VERSION}$"}, "version of the model", "1"),
-    "job_id": ({**TEXT, "pattern": f"^{JOB_ID}$"}, "id of a job, as its submission answered it", "0" * 32),
-}
-"""By name: schema, description and an example."""
-
 PARAMETERS: dict[str, Described] = {
-    name: {"name": name, "in": "path", "required": True, "schema": schema, "description": text, "example": example}
-    for name, (schema, text, example) in PATH_PARAMETERS.items()
-} | {
-    "X-Request-Id": _header(
-        "X-Request-Id",
-        TEXT,
-        "names the request in the log and comes back, if it is 1 to 64 letters, digits, dots, dashes and underscores",
-    )
+    "name": _path("name", "^[^/]+$", "name of a model", "lstm"),
+    "version": _path("version", f"^{VERSION}$", "version of the model", "1"),
+    "job_id": _path("job_id", f"^{JOB_ID}$", "id of a job, as its submission answered it", "0" * 32),
 }
-"""Those that many operations share."""
+"""Those of paths, which many operations share."""
 
 HEADERS: dict[str, Described] = {
     "X-Request-Id": _answered(
-        {**TEXT, "pattern": f"^{REQUEST_ID.pattern}$"}, "the request's own, or a new one; the log names the request so"
+        {**TEXT, "pattern": f"^{REQUEST_ID.pattern}$"},
+        "the request's own, if it is 1 to 64 of these characters, or a new one; the log names the request so",
     ),
     **{name.title(): _answered({**TEXT, "const": value}, "protects") for name, value in FIXED_HEADERS},
     "Retry-After": _answered(WHOLE, "seconds after which to try again"),

@@ -18,6 +18,7 @@ SHA256 = "[0-9a-f]{64}"
 JOB_ID = "[0-9a-f]{32}"
 VERSION = "[1-9][0-9]*"
 
+AnySeries = Annotated[Any, Meta(description="a `Series`")]
 Count = Annotated[int, Meta(ge=0)]
 Digest = Annotated[str, Meta(pattern=f"^sha256:{SHA256}$")]
 Failure = Annotated[int, Meta(ge=400, le=599)]
@@ -38,7 +39,7 @@ class JobBody(Options, forbid_unknown_fields=True, kw_only=True):
     A series that is not as it should be (`Series`) does not stop the job: it is one row of the errors.
     """
 
-    series: Annotated[list[Any], Meta(min_length=1)]
+    series: Annotated[list[AnySeries], Meta(min_length=1)]
     horizon: Literal[1] = 1
 
 
