@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 DOCKER_COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check train fast drills bench overload soak e2e clean lock
+.PHONY: help up test check train fast drills schemathesis bench overload soak e2e clean lock
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 up: $(VENV)/up ## install what serving needs, and run everything on http://127.0.0.1:8000
 	@exec $(BIN)/nextday up
@@ -31,6 +31,9 @@ drills: $(VENV)/dev ## faults that take minutes or downloads: a GPU that is not 
 
 train: $(VENV)/dev ## train a network, as in: make train ARGS="--network rnn --seed 1"
 	$(BIN)/nextday train $(ARGS)
+
+schemathesis: $(VENV)/dev ## try everything that /openapi.json says on a real server: ARGS="--api-examples 1000"
+	$(BIN)/python -m pytest -q -o faulthandler_timeout=3600 tests/integration/test_schemathesis.py --api-examples 300 $(ARGS)
 
 bench: $(VENV)/dev ## measure the service beside its peers, with the same graph; needs wrk and half an hour
 	$(BIN)/python -m bench.serving $(ARGS)

@@ -12,7 +12,7 @@ import numpy as np
 
 from models.errors import DataError
 from models.measures import LEVELS
-from models.ragged import Doubles, Floats, Ints
+from models.ragged import LARGEST_CLOSE, SMALLEST_CLOSE, Doubles, Floats, Ints
 from models.walk import Walk
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MAX_HORIZON: Final = 20
 PATHS: Final = 1000
 _ROWS_PER_RUN: Final = 16_000
+_PRICES: Final = (float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max))
+"""What a float32 can hold; the days ahead of closes that leap by many orders of magnitude would go beyond it."""
 _SCORES: Final = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
 
 
@@ -36,7 +38,7 @@ def forecast_ahead(walk: Walk, closes: Doubles, horizon: int, *, paths: int = PA
         seed: The same one gives the same paths.
 
     Returns:
-        In quote currency. Shape ``(horizon, Q)``.
+        In quote currency, positive and finite, as float32 too. Shape ``(horizon, Q)``.
 
     Raises:
         DataError: There are too few closes, or the horizon is out of range.
@@ -49,7 +51,8 @@ def forecast_ahead(walk: Walk, closes: Doubles, horizon: int, *, paths: int = PA
     moves = _paths(walk, closes[-1:], state, logs, horizon, paths, np.random.default_rng(seed))[:, 0]
     quantiles = np.quantile(moves, LEVELS, axis=1).T
     quantiles[0] = logs[0]
-    return np.asarray(closes[-1] * np.exp(quantiles))
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(np.clip(closes[-1] * np.exp(quantiles), *_PRICES))
 
 
 def rule_ahead(walk: Walk, horizon: int, *, paths: int = PATHS, seed: int = 0) -> "Rule":
@@ -118,7 +121,7 @@ def _paths(
         drawn = draw(logs, _uniforms(rng, count, paths))
         moves[day] = drawn + (moves[day - 1] if day else 0)
         if day < horizon - 1:
-            closes_now = level * np.exp(drawn)
+            closes_now = np.clip(level * np.exp(drawn), SMALLEST_CLOSE, LARGEST_CLOSE)
             ratios, state = walk.resumed(np.stack([level, closes_now], axis=1), state)
             level, logs = closes_now, np.log(ratios[:, -1])
     return moves.reshape(horizon, count, paths)

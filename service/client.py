@@ -154,7 +154,7 @@ class Client:
 
     def cancel(self, job_id: str) -> Document:
         """Let no further chunk of a job start; errors as for `job`."""
-        job: Document = self._patiently(lambda: self._http.delete(f"/v1/jobs/{job_id}")).json()
+        job: Document = self._patiently(lambda: self._http.post(f"/v1/jobs/{job_id}/cancel")).json()
         return job
 
     def serve(self, name: str, version: int | None) -> Document:

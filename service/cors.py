@@ -13,7 +13,7 @@ Headers = list[tuple[str, str]]
 
 _EXPOSED = "X-Request-Id, Retry-After, Location, Inference-Header-Content-Length"
 _PREFLIGHT = [
-    ("Access-Control-Allow-Methods", "GET, POST, DELETE"),
+    ("Access-Control-Allow-Methods", "GET, POST, PUT"),
     (
         "Access-Control-Allow-Headers",
         "Authorization, Content-Type, Idempotency-Key, Inference-Header-Content-Length, X-Request-Id",

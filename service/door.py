@@ -30,6 +30,7 @@ from service.errors import Forbidden, RateLimited
 from service.exchange import Answer, Exchange
 from service.gate import CALLER
 from service.gather import Gathering
+from service.health import HEALTH
 from service.incoming import LARGE_BYTES, Incoming
 from service.observers import Observers
 from service.patience import Patience
@@ -38,8 +39,6 @@ from service.room import Room
 from service.settings import ServiceSettings
 
 JOBS = "/v1/jobs"
-HEALTH = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
-"""Paths that have threads of their own, so that whoever watches the service is told how it is when it is busy."""
 HEALTH_THREADS = 2
 WAITING_A_THREAD = 4
 """Requests that wait for each thread of Flask's, before more are turned away."""

@@ -247,9 +247,11 @@ PROBLEMS: dict[type[Exception], Problem] = {
     InvalidInference: Problem(400, "invalid-inference", "The inference request is not as the protocol has it"),
     Unauthorized: Problem(401, "unauthorized", "An API key is needed"),
     Forbidden: Problem(403, "forbidden", "The API key does not open this"),
+    NotOffered: Problem(400, "not-offered", "This part of the protocol is not offered"),
     JobNotFound: Problem(404, "job-not-found", "There is no such job"),
     ModelNotFound: Problem(404, "model-not-found", "There is no such model"),
     NotAcceptable: Problem(406, "not-acceptable", "The format asked for is not given"),
+    ModelUnloaded: Problem(409, "model-unloaded", "The model is unloaded"),
     JobNotFinished: Problem(409, "job-not-finished", "The job has not ended"),
     BodyTooSlow: Problem(408, "body-too-slow", "The body did not come in time"),
     LengthRequired: Problem(411, "length-required", "The body's length is not told"),
@@ -273,13 +275,15 @@ PROBLEMS: dict[type[Exception], Problem] = {
     TooManyJobs: Problem(429, "too-many-jobs", "Too many jobs are unfinished"),
     RateLimited: Problem(429, "rate-limited", "Too many requests"),
     QueueUnavailable: Problem(503, "queue-unavailable", "The job queue does not answer"),
-    NotOffered: Problem(501, "not-offered", "This part of the protocol is not offered"),
     Overloaded: Problem(503, "overloaded", "Too many requests at a time"),
     NotReady: Problem(503, "not-ready", "The service is not ready"),
     ResultsDamaged: Problem(500, "results-damaged", "The job's results are damaged on disk"),
     StateUnavailable: Problem(507, "state-unavailable", "The service's state cannot be written"),
     StorageUnavailable: Problem(507, "storage-unavailable", "The job cannot be stored"),
-    ModelUnloaded: Problem(503, "model-unloaded", "The model is unloaded"),
     ModelError: Problem(503, "model-not-ready", "The model is not ready"),
 }
+NOT_FOUND = Problem(404, "not-found", "Not Found")
+NOT_ALLOWED = Problem(405, "method-not-allowed", "Method Not Allowed")
 BUG = Problem(500, "internal-error", "Something went wrong here")
+KINDS = {each.slug: each for each in (*PROBLEMS.values(), NOT_FOUND, NOT_ALLOWED, BUG)}
+"""Every kind of problem that is answered, by the last part of its type."""

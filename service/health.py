@@ -9,6 +9,9 @@ from worker.answers import encode
 from worker.jobs import Jobs
 from worker.tables import JSON
 
+HEALTH = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
+"""Paths that have threads of their own, so that whoever watches the service is told how it is when it is busy."""
+
 
 def routes(models: Repository, jobs: Jobs, drain: Drain, metrics: Metrics) -> Blueprint:
     """The routes that balancers and people ask."""

@@ -51,7 +51,7 @@ def routes(models: Repository, jobs: Jobs, settings: ServiceSettings) -> Bluepri
     def get_job(job_id: str) -> Response:
         return _answer(view(jobs.get(job_id)))
 
-    @views.delete("/v1/jobs/<job_id>")
+    @views.post("/v1/jobs/<job_id>/cancel")
     def cancel_job(job_id: str) -> Response:
         return _answer(view(jobs.cancel(job_id)))
 
@@ -112,7 +112,7 @@ def _download(parts: Iterator[bytes], name: str, folder: str) -> Response:
 def _format(asked: Request) -> str:
     """The format of a download, by ``?format=`` or else by Accept."""
     _only(asked, "format")
-    if given := asked.args.get("format"):
+    if (given := asked.args.get("format")) is not None:
         if given not in DOWNLOADS:
             raise InvalidParameter(name="format", reason=f"{given!r} is none of {', '.join(DOWNLOADS)}")
         return given

@@ -1,7 +1,8 @@
-"""``/openapi.json``: the API as OpenAPI 3.1, made from the types that decode requests and one table of routes."""
+"""``/openapi.json``: the API as OpenAPI 3.1, made from the types of bodies and answers and one table of routes."""
 
 import functools
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -9,63 +10,112 @@ from typing import Any, NamedTuple
 import msgspec
 
 from service.admission import ANY_KEY, OPEN, needed
-from service.errors import PROBLEM_TYPE, PROTOCOL
-from service.jobs import MAX_KEY_LENGTH, MAX_LISTED
+from service.errors import KINDS, PROBLEM_TYPE, PROTOCOL
+from service.health import HEALTH
 from service.oip import OCTETS
-from service.oip.requests import LENGTH_HEADER, IndexRequest, InferenceRequest, LoadRequest
+from service.oip.requests import LENGTH_HEADER, IndexRequest, LoadRequest
+from service.oip.schemas import (
+    IndexEntry,
+    InferenceAnswer,
+    InferenceBody,
+    InferenceError,
+    Live,
+    ModelConfig,
+    ModelMetadata,
+    ModelReady,
+    Ready,
+    ServerMetadata,
+    StatisticsAnswer,
+)
+from service.parameters import (
+    FORMAT,
+    HEADERS,
+    KEY,
+    LEVELS,
+    LIMIT,
+    MODEL,
+    MODEL_VERSION,
+    OF_STATUS,
+    PARAMETERS,
+    SPLIT,
+    TEXT,
+    headers,
+    refer,
+)
 from service.schemas import (
     Applied,
     ForecastAnswer,
     Health,
-    IndexEntry,
-    InferenceAnswer,
-    InferenceError,
     JobAnswer,
+    JobBody,
     JobList,
-    Live,
-    ModelConfig,
     ModelDetails,
     ModelList,
-    ModelMetadata,
-    ModelReady,
     ProblemAnswer,
     ProblemList,
     Readiness,
-    Ready,
-    ServerMetadata,
     Serving,
     ServingChanged,
-    StatisticsAnswer,
 )
 from service.scrape import OPENMETRICS, PLAIN
 from service.serving import ServingRequest
-from worker.requests import ForecastRequest
+from worker.requests import ForecastRequest, Series
 from worker.tables import CSV, JSON, NDJSON
 
-TAGS = {"/v1/forecasts": "Forecasts", "/v1/jobs": "Jobs", "/v1/models": "Models", PROTOCOL: "Open Inference Protocol"}
-"""Under which heading a path stands, by how it starts."""
-TEXT = {"type": "string"}
-LINES = {NDJSON: TEXT, CSV: TEXT}
-EXAMPLE = {"series": [{"id": "yesterday and today", "closes": [101.5, 102.25]}]}
-INFERENCE_EXAMPLE = {
-    "inputs": [
-        {"name": "closes", "shape": [1, 2], "datatype": "FP32", "data": [101.5, 102.25]},
-        {"name": "lengths", "shape": [1], "datatype": "INT64", "data": [2]},
-    ]
+TAGS = {
+    "/v1/forecasts": ("Forecasts", "Quantiles of the next closes, at once"),
+    "/v1/jobs": ("Jobs", "The same of very many series, in the background"),
+    "/v1/models": ("Models", "What there is to forecast with"),
+    PROTOCOL: ("Open Inference Protocol", "The models as inference servers offer them"),
+    "": ("Service", "The service itself"),
 }
+"""Under which heading a path stands, by how it starts, and what that is."""
+DESCRIPTION = (
+    "Daily closes in, quantiles of the next close out. A path that is not here is answered with 404, a method that a "
+    "path does not take with 405. A body is UTF-8, whether or not its Content-Type says so, and comes with its "
+    f"Content-Length; under {PROTOCOL} its Content-Encoding may be gzip or deflate. X-Request-Id names a request and "
+    "comes back."
+)
+LINES = {
+    NDJSON: {**TEXT, "minLength": 1, "description": "a `Series` a line"},
+    CSV: {**TEXT, "minLength": 1, "description": "`id,date,close`, a date column and one a ticker, or `id,closes`"},
+}
+RESULTS = {
+    NDJSON: {**TEXT, "description": "a `Forecast` a line"},
+    CSV: {**TEXT, "description": "`id,as_of,last_close,median` and a column for each level"},
+}
+ERRORS = {
+    NDJSON: {**TEXT, "description": "a line for each: `row`, its place from 0; `id`; and `error`"},
+    CSV: {**TEXT, "description": "`row,id,error`"},
+}
+SERIES = {"id": "yesterday and today", "closes": [101.5, 102.25]}
 API_KEY = {
     "type": "http",
     "scheme": "bearer",
     "bearerFormat": "nd_<id>_<secret>",
     "description": "An API key. A service that has none takes forecasts and jobs from its own machine without one.",
 }
-EXAMPLES: dict[Any, Any] = {
-    ForecastRequest: EXAMPLE,
-    InferenceRequest: INFERENCE_EXAMPLE,
-    ServingRequest: {"version": 1},
+EXAMPLES: dict[tuple[str, Any], Any] = {
+    (JSON, ForecastRequest): {"series": [SERIES]},
+    (JSON, JobBody): {"series": [SERIES, {"id": "KO", "closes": [62.38, 62.86, 63.24], "as_of": "2022-12-28"}]},
+    (JSON, InferenceBody): {
+        "inputs": [
+            {"name": "closes", "shape": [1, 2], "datatype": "FP32", "data": [101.5, 102.25]},
+            {"name": "lengths", "shape": [1], "datatype": "INT64", "data": [2]},
+        ]
+    },
+    (JSON, IndexRequest): {"ready": True},
+    (JSON, LoadRequest): {},
+    (JSON, ServingRequest): {"version": 1},
+    (NDJSON, str): '{"id": "KO", "closes": [62.38, 62.86, 63.24]}\n{"id": "AAPL", "closes": [126.4, 125.7]}\n',
+    (CSV, str): "id,date,close\nKO,2022-12-27,62.86\nKO,2022-12-28,63.24\n",
 }
+"""By media type and type, that of text for a schema."""
 TENSORS = {JSON: InferenceAnswer, OCTETS: {"description": "the same as JSON, and the raw tensors behind it"}}
-INDEX = {"type": "array", "items": {"$ref": "#/components/schemas/IndexEntry"}}
+INDEX = {"type": "array", "items": refer("schemas", "IndexEntry")}
+PACKED = ("Vary", "Content-Encoding", LENGTH_HEADER)
+OF_BODIES = (400, 408, 411, 413, 415, 507)
+"""What a request may be answered for its body, whatever the operation."""
 
 
 class Operation(NamedTuple):
@@ -79,11 +129,14 @@ class Operation(NamedTuple):
         summary: What it does, in a line.
         status: Of its answer where all goes well.
         answers: By media type, a type or a schema.
-        problems: The statuses that it may answer besides, as problem+json, or under /v2 as that protocol has it.
+        problems: The statuses of its own that it may answer besides, as problem+json, or under /v2 as that protocol
+            has it; those that follow from its path and body are not among them.
         takes: By media type, what its body is.
         parameters: In query and header.
         also: Another status with an answer of the same shape.
         optional: Whether the body may be left out.
+        headers: Names of headers of its answer where all goes well, besides those of every answer.
+        links: Operations on the job that it answers.
     """
 
     method: str
@@ -97,81 +150,69 @@ class Operation(NamedTuple):
     parameters: tuple[dict[str, Any], ...] = ()
     also: int | None = None
     optional: bool = False
+    headers: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
+    @property
+    def scope(self) -> str:
+        """What one needs to ask for it."""
+        return needed(self.method.upper(), self.path)
 
-def _query(name: str, schema: dict[str, Any], text: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "schema": schema, "description": text}
-
-
-MODEL = _query("model", TEXT, "name of the model; `lstm` if left out")
-VERSION = _query("version", {"type": "integer", "minimum": 1}, "version of the model; the newest if left out")
-LEVELS = _query("levels", TEXT, "quantile levels with commas between, as in `0.05,0.5,0.95`; all if left out")
-LIMIT = _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LISTED, "default": 100}, "most jobs to list")
-FORMAT = _query("format", {"enum": ["ndjson", "csv"]}, "goes before Accept; NDJSON if neither is there")
-KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
-    "description": "the same key with the same body gives the same job",
-}
-BODY = (400, 411, 413, 415, 422)
-SPLIT = {
-    "name": LENGTH_HEADER,
-    "in": "header",
-    "schema": {"type": "integer", "minimum": 0},
-    "description": "length of the JSON in bytes, where raw tensors lie behind it",
-}
+    @property
+    def statuses(self) -> set[int]:
+        """All that it may answer but where all goes well. 405 is the path's, and has no other place in a document."""
+        found = {*self.problems, 405, 500}
+        found |= {404} if "{" in self.path else set()
+        found |= set(OF_BODIES) if self.takes else set()
+        found |= set() if self.path in HEALTH else {503}
+        found |= set() if self.scope == OPEN else {401, 403, 429}
+        return found - {self.status, self.also}
 
 
 def _of_model(
-    method: str,
-    rest: str,
-    name: str,
-    summary: str,
-    answers: dict[str, Any],
-    problems: tuple[int, ...] = (),
-    *more: Any,
+    method: str, rest: str, name: str, summary: str, answers: dict[str, Any], **more: Any
 ) -> Iterator[Operation]:
     """An operation of the protocol on a model: on the version that serves, and on one that the path names."""
-    problems = (*problems, 404, 503, *((501,) if method == "post" else ()))
     model = f"{PROTOCOL}/models/{{name}}"
-    yield Operation(method, model + rest, name, summary, 200, answers, problems, *more)
+    problems = (409, *more.pop("problems", ()))
+    yield Operation(method, model + rest, name, summary, 200, answers, problems, **more)
     path, name = f"{model}/versions/{{version}}{rest}", f"{name}OfVersion"
-    yield Operation(method, path, name, f"{summary}, of one version", 200, answers, problems, *more)
+    yield Operation(method, path, name, f"{summary}, of one version", 200, answers, problems, **more)
 
 
 OPERATIONS = (
     Operation(
         "post", "/v1/forecasts", "forecast", "Quantiles of the next close of each series",
-        200, {JSON: ForecastAnswer}, (*BODY, 503), {JSON: ForecastRequest},
+        200, {JSON: ForecastAnswer}, (409, 422), {JSON: ForecastRequest},
     ),
     Operation("get", "/v1/models", "listModels", "The models there are", 200, {JSON: ModelList}),
-    Operation("get", "/v1/models/{name}", "getModel", "A model's card", 200, {JSON: ModelDetails}, (404, 503)),
+    Operation("get", "/v1/models/{name}", "getModel", "A model's card", 200, {JSON: ModelDetails}),
     Operation(
         "get", "/v1/models/{name}/serving", "getServing", "Which version of a model serves, and why no other",
-        200, {JSON: Serving}, (404,),
+        200, {JSON: Serving},
     ),
     Operation(
         "put", "/v1/models/{name}/serving", "serveVersion", "Let a version serve, or with null the newest again",
-        200, {JSON: ServingChanged}, (*BODY, 404, 507), {JSON: ServingRequest},
+        200, {JSON: ServingChanged}, (422,), {JSON: ServingRequest},
     ),
     Operation(
         "post", "/v1/jobs", "submitJob", "Forecast many series in the background",
-        202, {JSON: JobAnswer}, (*BODY, 429, 503, 507), {JSON: ForecastRequest} | LINES, (MODEL, VERSION, LEVELS, KEY),
+        202, {JSON: JobAnswer}, (422, 429), {JSON: JobBody} | LINES, (MODEL, MODEL_VERSION, LEVELS, KEY),
+        headers=("Location",), links=("getJob", "cancelJob", "getResults", "getErrors"),
     ),
-    Operation("get", "/v1/jobs", "listJobs", "The newest jobs", 200, {JSON: JobList}, (422, 503), {}, (LIMIT,)),
-    Operation("get", "/v1/jobs/{job_id}", "getJob", "How far a job is", 200, {JSON: JobAnswer}, (404, 503)),
+    Operation("get", "/v1/jobs", "listJobs", "The newest jobs", 200, {JSON: JobList}, (422,), parameters=(LIMIT,)),
+    Operation("get", "/v1/jobs/{job_id}", "getJob", "How far a job is", 200, {JSON: JobAnswer}),
     Operation(
-        "delete", "/v1/jobs/{job_id}", "cancelJob", "Cancel a job; what is done is kept",
-        200, {JSON: JobAnswer}, (404, 503),
+        "post", "/v1/jobs/{job_id}/cancel", "cancelJob", "Cancel a job; what is done is kept", 200, {JSON: JobAnswer},
+        links=("getJob", "getResults", "getErrors"),
     ),
     Operation(
         "get", "/v1/jobs/{job_id}/results", "getResults", "An ended job's forecasts, in the order of its input",
-        200, LINES, (404, 406, 409, 422, 500, 503, 507), {}, (FORMAT,),
+        200, RESULTS, (406, 409, 422, 507), parameters=(FORMAT,), headers=("Content-Disposition",),
     ),
     Operation(
         "get", "/v1/jobs/{job_id}/errors", "getErrors", "An ended job's rows that could not be forecast, and why",
-        200, LINES, (404, 406, 409, 422, 500, 503, 507), {}, (FORMAT,),
+        200, ERRORS, (406, 409, 422, 507), parameters=(FORMAT,), headers=("Content-Disposition",),
     ),
     Operation("get", "/v2", "serverMetadata", "The service, as the protocol has it", 200, {JSON: ServerMetadata}),
     Operation("get", "/v2/health/live", "live", "The process is up, for the protocol", 200, {JSON: Live}),
@@ -181,7 +222,7 @@ OPERATIONS = (
     *_of_model("get", "/config", "modelConfig", "A model's configuration, in Triton's form", {JSON: ModelConfig}),
     *_of_model(
         "post", "/infer", "infer", "Quantiles of the next close of each row of a tensor", TENSORS,
-        (400, 411, 413, 415), {JSON: InferenceRequest, OCTETS: TENSORS[OCTETS]}, (SPLIT,),
+        takes={JSON: InferenceBody, OCTETS: TENSORS[OCTETS]}, parameters=(SPLIT,), headers=PACKED,
     ),
     *_of_model("get", "/stats", "modelStatistics", "What a process has inferred by a model", {JSON: StatisticsAnswer}),
     Operation(
@@ -190,15 +231,15 @@ OPERATIONS = (
     ),
     Operation(
         "post", "/v2/repository/index", "index", "The versions of every model and their state",
-        200, {JSON: INDEX}, (400, 411, 413, 415), {JSON: IndexRequest}, optional=True,
+        200, {JSON: INDEX}, takes={JSON: IndexRequest}, optional=True,
     ),
     Operation(
         "post", "/v2/repository/models/{name}/load", "load", "Make a model ready, and look for a new version",
-        200, {JSON: Applied}, (400, 404, 411, 413, 415, 501, 507), {JSON: LoadRequest}, optional=True,
+        200, {JSON: Applied}, takes={JSON: LoadRequest}, optional=True,
     ),
     Operation(
         "post", "/v2/repository/models/{name}/unload", "unload", "Let nothing of a model serve",
-        200, {JSON: Applied}, (400, 404, 411, 413, 415, 507), {JSON: LoadRequest}, optional=True,
+        200, {JSON: Applied}, takes={JSON: LoadRequest}, optional=True,
     ),
     Operation("get", "/healthz", "isUp", "The process is up", 200, {JSON: Health}),
     Operation("get", "/readyz", "isReady", "It can forecast", 200, {JSON: Readiness}, also=503),
@@ -216,66 +257,110 @@ def document() -> dict[str, Any]:
         paths.setdefault(each.path, {})[each.method] = _operation(each)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Nextday", "version": version("nextday"), "summary": "Next-day quantiles of daily closes"},
+        "info": {
+            "title": "Nextday",
+            "version": version("nextday"),
+            "summary": "Next-day quantiles of daily closes",
+            "description": DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.values()],
         "paths": paths,
-        "components": {"schemas": _components()[1], "securitySchemes": {"key": API_KEY}},
+        "components": {
+            "schemas": _schemas()[1],
+            "parameters": PARAMETERS,
+            "headers": HEADERS,
+            "responses": _refusals(),
+            "securitySchemes": {"key": API_KEY},
+        },
     }
 
 
 @functools.cache
-def _components() -> tuple[dict[Any, Any], dict[str, Any]]:
+def _schemas() -> tuple[dict[Any, Any], dict[str, Any]]:
     """The schema of each type in the table, and those they refer to."""
     used = {kind for each in OPERATIONS for put in (each.answers, each.takes) for kind in put.values()
             if isinstance(kind, type)}  # fmt: skip
-    types = [*sorted(used | {ProblemAnswer, InferenceError, IndexEntry}, key=lambda kind: kind.__name__)]
+    types = [*sorted(used | {ProblemAnswer, InferenceError, IndexEntry, Series}, key=lambda kind: kind.__name__)]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     return dict(zip(types, schemas, strict=True)), components
 
 
+def _refusals() -> dict[str, Any]:
+    """The answers where something is wrong, by the names that `_refusal` gives them."""
+    return {
+        _refusal(each, status): _answer(_told(each, status), content, OF_STATUS.get(status))
+        for each in OPERATIONS
+        for status in sorted(each.statuses)
+        for content in [{JSON: InferenceError} if _of_protocol(each) else {PROBLEM_TYPE: ProblemAnswer}]
+    }
+
+
+def _refusal(each: Operation, status: int) -> str:
+    return f"{'InferenceError' if _of_protocol(each) else 'Problem'}{status}"
+
+
+def _of_protocol(each: Operation) -> bool:
+    return each.path.startswith(PROTOCOL)
+
+
+def _told(each: Operation, status: int) -> str:
+    """A status in words, and the types of problems that have it."""
+    kinds = ", ".join(f"`{slug}`" for slug, kind in KINDS.items() if kind.status == status)
+    return HTTPStatus(status).phrase + ("" if _of_protocol(each) else f": {kinds}")
+
+
 def _operation(each: Operation) -> dict[str, Any]:
     answers = {each.status: each.answers} | ({each.also: each.answers} if each.also else {})
-    problem = {JSON: InferenceError} if each.path.startswith(PROTOCOL) else {PROBLEM_TYPE: ProblemAnswer}
-    problems = dict.fromkeys((*each.problems, *refusals(each), 500), problem)
+    responses = {status: _answer(_outcome(status), put, *each.headers) for status, put in answers.items()}
+    responses |= {status: refer("responses", _refusal(each, status)) for status in each.statuses}
+    if each.links:
+        responses[each.status]["links"] = {name: _link(name) for name in each.links}
     entry: dict[str, Any] = {
         "operationId": each.name,
-        "tags": [next((tag for start, tag in TAGS.items() if each.path.startswith(start)), "Service")],
+        "tags": [next(tag for start, (tag, _) in TAGS.items() if each.path.startswith(start))],
         "summary": each.summary,
         "security": _security(each),
-        "responses": {str(status): _answer(status, put) for status, put in sorted((problems | answers).items())},
+        "responses": {str(status): responses[status] for status in sorted(responses)},
     }
-    if parameters := [*_path_parameters(each.path), *each.parameters]:
+    if parameters := [*_shared_parameters(each.path), *each.parameters]:
         entry["parameters"] = parameters
     if each.takes:
-        entry["requestBody"] = {"required": not each.optional, "content": _content(each.takes)}
+        entry["requestBody"] = {"required": not each.optional, "content": _content(each.takes, EXAMPLES)}
     return entry
 
 
-def refusals(each: Operation) -> tuple[int, ...]:
-    """The statuses by which an operation may be refused before its body is looked at."""
-    return () if needed(each.method.upper(), each.path) == OPEN else (401, 403, 429)
-
-
 def _security(each: Operation) -> list[dict[str, list[str]]]:
-    scope = needed(each.method.upper(), each.path)
-    if scope == OPEN:
+    if each.scope == OPEN:
         return []
-    return [{"key": [] if scope == ANY_KEY else [scope]}]
+    return [{"key": [] if each.scope == ANY_KEY else [each.scope]}]
 
 
-def _answer(status: int, media_types: dict[str, Any]) -> dict[str, Any]:
-    text = "All went well" if status < 400 else "What went wrong"
-    return {"description": text, "content": _content(media_types)}
+def _outcome(status: int) -> str:
+    return "All went well" if status < 400 else "It cannot"
 
 
-def _content(media_types: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(text: str, media_types: Mapping[str, Any], *names: str | None) -> dict[str, Any]:
+    return {"description": text, "headers": headers(*filter(None, names)), "content": _content(media_types)}
+
+
+def _content(
+    media_types: Mapping[str, Any], examples: Mapping[tuple[str, Any], Any] = MappingProxyType({})
+) -> dict[str, Any]:
     content = {}
     for media_type, kind in media_types.items():
-        content[media_type] = {"schema": _components()[0][kind] if isinstance(kind, type) else kind}
-        if isinstance(kind, type) and kind in EXAMPLES:
-            content[media_type]["example"] = EXAMPLES[kind]
+        content[media_type] = {"schema": _schemas()[0][kind] if isinstance(kind, type) else kind}
+        key = (media_type, kind if isinstance(kind, type) else str)
+        if key in examples:
+            content[media_type]["example"] = examples[key]
     return content
 
 
-def _path_parameters(path: str) -> list[dict[str, Any]]:
-    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-    return [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in names]
+def _link(name: str) -> dict[str, Any]:
+    """From a job to an operation on it."""
+    return {"operationId": name, "parameters": {"job_id": "$response.body#/id"}}
+
+
+def _shared_parameters(path: str) -> list[dict[str, Any]]:
+    return [refer("parameters", part[1:-1]) for part in path.split("/") if part.startswith("{")]

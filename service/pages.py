@@ -4,7 +4,7 @@ from flask import Blueprint, Flask, Response, redirect
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from service.errors import PROBLEMS
+from service.errors import KINDS
 from service.openapi import document
 from worker.answers import encode
 
@@ -40,7 +40,7 @@ def _routes() -> Blueprint:
 
     @views.get("/problems")
     def problems() -> Response:
-        known = {each.slug: {"status": each.status, "title": each.title} for each in PROBLEMS.values()}
+        known = {slug: {"status": each.status, "title": each.title} for slug, each in KINDS.items()}
         return Response(encode({"problems": known}), content_type="application/json")
 
     return views

@@ -11,6 +11,8 @@ from werkzeug.exceptions import HTTPException
 from models.errors import EmptyRequest, InvalidSeries, ModelError, ModelUnloaded, UnknownLevel, UnknownModel
 from service.errors import (
     BUG,
+    NOT_ALLOWED,
+    NOT_FOUND,
     PROBLEM_TYPE,
     PROBLEMS,
     PROTOCOL,
@@ -69,7 +71,8 @@ def _of_router(error: HTTPException, exchange: Exchange) -> Answer:
     """The answer to what the router raised: no such path, or no such method for it."""
     status = error.code or 500
     title = HTTPStatus(status).phrase
-    problem = Problem(status, title.lower().replace(" ", "-"), title)
+    known = {each.status: each for each in (NOT_FOUND, NOT_ALLOWED, BUG)}
+    problem = known.get(status) or Problem(status, title.lower().replace(" ", "-"), title)
     allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or []))
     details = {
         404: "there is nothing at this path; GET /openapi.json lists what there is",

@@ -1,28 +1,63 @@
-"""The shapes of what the service answers, as `/openapi.json` documents them; the tests hold the answers to them."""
+"""
+The shapes of what the service answers, as `/openapi.json` documents them; the tests hold the answers to them.
 
-from typing import Any, Literal
+And of what it takes, where the type that decodes it says less than is checked.
+"""
+
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from models.bundle import Card
-from worker.jobs import Job
+from worker.jobs import Counts, Job, JobModel
+from worker.ledger import Status
+from worker.requests import Options
+
+SHA256 = "[0-9a-f]{64}"
+JOB_ID = "[0-9a-f]{32}"
+VERSION = "[1-9][0-9]*"
+
+AnySeries = Annotated[Any, Meta(description="a `Series`")]
+Count = Annotated[int, Meta(ge=0)]
+Digest = Annotated[str, Meta(pattern=f"^sha256:{SHA256}$")]
+Failure = Annotated[int, Meta(ge=400, le=599)]
+JobPath = Annotated[str, Meta(pattern=f"^/v1/jobs/{JOB_ID}(/(results|errors))?$")]
+Level = Annotated[float, Meta(gt=0, lt=1)]
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Name = Annotated[str, Meta(min_length=1)]
+Pointer = Annotated[str, Meta(pattern="^(/.*)?$", extra_json_schema={"format": "json-pointer"})]
+Price = Annotated[float, Meta(gt=0)]
+Quantiles = dict[Annotated[str, Meta(pattern=r"^0\.[0-9]+$")], Price]
+Version = Annotated[int, Meta(ge=1)]
+
+
+class JobBody(Options, forbid_unknown_fields=True, kw_only=True):
+    """
+    A job as one JSON document: the body of `POST /v1/forecasts`, but for the horizon.
+
+    A series that is not as it should be (`Series`) does not stop the job: it is one row of the errors.
+    """
+
+    series: Annotated[list[AnySeries], Meta(min_length=1)]
+    horizon: Literal[1] = 1
 
 
 class ModelUsed(msgspec.Struct, forbid_unknown_fields=True):
     """The model that answered, and the execution provider it ran on."""
 
-    name: str
-    version: int
-    digest: str
-    provider: str
+    name: Name
+    version: Version
+    digest: Digest
+    provider: Name
 
 
 class Day(msgspec.Struct, forbid_unknown_fields=True):
     """What the close may be so many trading days ahead; behind the next one, quantiles of a thousand seeded paths."""
 
-    day: int
-    median: float
-    quantiles: dict[str, float]
+    day: Version
+    median: Price
+    quantiles: Quantiles
 
 
 class Forecast(msgspec.Struct, forbid_unknown_fields=True):
@@ -33,11 +68,11 @@ class Forecast(msgspec.Struct, forbid_unknown_fields=True):
     its first day is the next close again.
     """
 
-    id: str
-    as_of: str | None
-    last_close: float
-    median: float
-    quantiles: dict[str, float]
+    id: Name
+    as_of: Annotated[str, Meta(extra_json_schema={"format": "date"})] | None
+    last_close: Price
+    median: Price
+    quantiles: Quantiles
     days: list[Day] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -51,7 +86,7 @@ class ForecastAnswer(msgspec.Struct, forbid_unknown_fields=True):
 class VersionState(msgspec.Struct, forbid_unknown_fields=True):
     """A version of a model in the process that answers, and why it is not ready."""
 
-    version: int
+    version: Version
     state: Literal["READY", "UNAVAILABLE"]
     reason: str
 
@@ -59,20 +94,20 @@ class VersionState(msgspec.Struct, forbid_unknown_fields=True):
 class ModelSummary(msgspec.Struct, forbid_unknown_fields=True):
     """A model and the version that serves; all but its versions is null where its card cannot be read."""
 
-    name: str
-    versions: list[int]
+    name: Name
+    versions: Annotated[list[Version], Meta(min_length=1)]
     states: list[VersionState]
     ready: bool
-    provider: str | None = None
-    version: int | None = None
-    digest: str | None = None
+    provider: Name | None = None
+    version: Version | None = None
+    digest: Digest | None = None
     summary: str | None = None
-    network: str | None = None
-    levels: list[float] | None = None
-    min_days: int | None = None
-    window_days: int | None = None
-    trained_days: int | None = None
-    parameters: int | None = None
+    network: Literal["lstm", "rnn", "mlp"] | None = None
+    levels: list[Level] | None = None
+    min_days: Count | None = None
+    window_days: Count | None = None
+    trained_days: Count | None = None
+    parameters: Count | None = None
 
 
 class ModelDetails(ModelSummary, forbid_unknown_fields=True, kw_only=True):
@@ -90,18 +125,18 @@ class ModelList(msgspec.Struct, forbid_unknown_fields=True):
 class Applied(msgspec.Struct, forbid_unknown_fields=True):
     """How far a change has come: its number, the processes that follow it, and those that do not as yet."""
 
-    generation: int
-    processes: int
-    behind: int
+    generation: Count
+    processes: Count
+    behind: Count
 
 
 class Serving(msgspec.Struct, forbid_unknown_fields=True):
     """Which version of a model serves; `pinned` is null where the newest does that can be made ready."""
 
-    name: str
-    pinned: int | None
+    name: Name
+    pinned: Version | None
     unloaded: bool
-    serving: int | None
+    serving: Version | None
     states: list[VersionState]
 
 
@@ -114,15 +149,42 @@ class ServingChanged(Serving, forbid_unknown_fields=True, kw_only=True):
 class Links(msgspec.Struct, forbid_unknown_fields=True, rename={"self_": "self"}):
     """Paths of a job and of what belongs to it."""
 
-    self_: str
-    results: str
-    errors: str
+    self_: JobPath
+    results: JobPath
+    errors: JobPath
 
 
 class JobAnswer(Job, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A job and where to go from it."""
+    """A job and where to go from it. Times are in UTC; progress goes from 0 to 1."""
 
+    id: Annotated[str, Meta(pattern=f"^{JOB_ID}$")]
+    status: Status
+    model: "JobModelAnswer"
+    levels: Annotated[list[Level], Meta(min_length=1)]
+    counts: "CountsAnswer"
+    progress: Annotated[float, Meta(ge=0, le=1)]
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    expires_at: Moment
+    reason: str | None
     links: Links
+
+
+class JobModelAnswer(JobModel, frozen=True, forbid_unknown_fields=True):
+    """The model that a job is pinned to."""
+
+    name: Name
+    version: Version
+    digest: Digest
+
+
+class CountsAnswer(Counts, frozen=True, forbid_unknown_fields=True):
+    """Rows of a job: in all, with a forecast, with an error."""
+
+    total: Version
+    completed: Count
+    failed: Count
 
 
 class JobList(msgspec.Struct, forbid_unknown_fields=True):
@@ -134,7 +196,16 @@ class JobList(msgspec.Struct, forbid_unknown_fields=True):
 class Health(msgspec.Struct, forbid_unknown_fields=True):
     """The process is up."""
 
-    status: str
+    status: Literal["ok"]
+
+
+class QueueState(msgspec.Struct, forbid_unknown_fields=True):
+    """The queue of jobs: how much there is and how many workers there are, or why it does not answer."""
+
+    ok: bool
+    unfinished_jobs: Count | msgspec.UnsetType = msgspec.UNSET
+    workers: Count | msgspec.UnsetType = msgspec.UNSET
+    reason: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Readiness(msgspec.Struct, forbid_unknown_fields=True):
@@ -148,180 +219,32 @@ class Readiness(msgspec.Struct, forbid_unknown_fields=True):
     models: list[str]
     missing: dict[str, str]
     draining: bool
-    queue: dict[str, Any]
-
-
-class Live(msgspec.Struct, forbid_unknown_fields=True):
-    """The process is up, as the Open Inference Protocol says it."""
-
-    live: bool
-
-
-class Ready(msgspec.Struct, forbid_unknown_fields=True):
-    """The service can forecast, as the Open Inference Protocol says it."""
-
-    ready: bool
-
-
-class ModelReady(msgspec.Struct, forbid_unknown_fields=True):
-    """A model can forecast."""
-
-    name: str
-    ready: bool
-
-
-class ServerMetadata(msgspec.Struct, forbid_unknown_fields=True):
-    """The service, and the extensions of the protocol that it offers in full."""
-
-    name: str
-    version: str
-    extensions: list[str]
-
-
-class TensorMetadata(msgspec.Struct, forbid_unknown_fields=True):
-    """A tensor that a model takes or gives; -1 is a dimension that varies."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-
-
-class ModelMetadata(msgspec.Struct, forbid_unknown_fields=True):
-    """A model's tensors, the batch dimension included."""
-
-    name: str
-    versions: list[str]
-    platform: str
-    inputs: list[TensorMetadata]
-    outputs: list[TensorMetadata]
-    parameters: dict[str, str]
-
-
-class ConfiguredTensor(msgspec.Struct, forbid_unknown_fields=True):
-    """A tensor in Triton's model configuration."""
-
-    name: str
-    data_type: str
-    dims: list[int]
-
-
-class ConfiguredParameter(msgspec.Struct, forbid_unknown_fields=True):
-    """A parameter in Triton's model configuration."""
-
-    string_value: str
-
-
-class ModelConfig(msgspec.Struct, forbid_unknown_fields=True):
-    """Triton's model configuration; with a `max_batch_size` of 0, `dims` are whole shapes."""
-
-    name: str
-    platform: str
-    max_batch_size: int
-    input: list[ConfiguredTensor]
-    output: list[ConfiguredTensor]
-    parameters: dict[str, ConfiguredParameter]
-
-
-class OutputTensor(TensorMetadata, forbid_unknown_fields=True, kw_only=True):
-    """An output: row-major and flat in `data`, or as bytes behind the JSON, whose number `parameters` has."""
-
-    data: list[float] | msgspec.UnsetType = msgspec.UNSET
-    parameters: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
-
-
-class InferenceAnswer(msgspec.Struct, forbid_unknown_fields=True):
-    """What a model gave, and the request's id where it had one."""
-
-    model_name: str
-    model_version: str
-    parameters: dict[str, str]
-    outputs: list[OutputTensor]
-    id: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class Duration(msgspec.Struct, forbid_unknown_fields=True):
-    """How often, and how many nanoseconds in all."""
-
-    count: int
-    ns: int
-
-
-class Durations(msgspec.Struct, forbid_unknown_fields=True):
-    """Requests that succeeded and that failed, and the stages of those that succeeded."""
-
-    success: Duration
-    fail: Duration
-    queue: Duration
-    compute_input: Duration
-    compute_infer: Duration
-    compute_output: Duration
-
-
-class BatchDurations(msgspec.Struct, forbid_unknown_fields=True):
-    """The stages of the requests of so many rows."""
-
-    batch_size: int
-    compute_input: Duration
-    compute_infer: Duration
-    compute_output: Duration
-
-
-class ModelStatistics(msgspec.Struct, forbid_unknown_fields=True):
-    """What the process that answers has inferred with a model version; `last_inference` is in ms since 1970, or 0."""
-
-    name: str
-    version: str
-    last_inference: int
-    inference_count: int
-    execution_count: int
-    inference_stats: Durations
-    batch_stats: list[BatchDurations]
-
-
-class StatisticsAnswer(msgspec.Struct, forbid_unknown_fields=True):
-    """The statistics of model versions."""
-
-    model_stats: list[ModelStatistics]
-
-
-class IndexEntry(msgspec.Struct, forbid_unknown_fields=True):
-    """A model version, and its state in the process that answers."""
-
-    name: str
-    version: str
-    state: Literal["READY", "UNAVAILABLE"]
-    reason: str
-
-
-class InferenceError(msgspec.Struct, forbid_unknown_fields=True):
-    """An error, as the Open Inference Protocol has it."""
-
-    error: str
+    queue: QueueState
 
 
 class Place(msgspec.Struct, forbid_unknown_fields=True):
     """One fault: where (a JSON pointer into the body, or a parameter's name) and what."""
 
-    detail: str
-    pointer: str | msgspec.UnsetType = msgspec.UNSET
+    detail: Name
+    pointer: Pointer | msgspec.UnsetType = msgspec.UNSET
     parameter: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProblemAnswer(msgspec.Struct, forbid_unknown_fields=True):
     """An error, as RFC 9457 has it; `GET /problems` lists the types."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[Place] | msgspec.UnsetType = msgspec.UNSET
+    type: Annotated[str, Meta(pattern="^/problems/[a-z-]+$")]
+    title: Name
+    status: Failure
+    detail: Name
+    errors: Annotated[list[Place], Meta(min_length=1)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProblemKind(msgspec.Struct, forbid_unknown_fields=True):
     """One type of error."""
 
-    status: int
-    title: str
+    status: Failure
+    title: Name
 
 
 class ProblemList(msgspec.Struct, forbid_unknown_fields=True):

@@ -20,6 +20,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--api-examples", type=int, default=30, help="cases that schemathesis draws for each operation")
+
+
 @pytest.fixture(scope="session")
 def models() -> Repository:
     """The models that ship."""

@@ -17,6 +17,8 @@ import msgspec
 
 from models.ahead import MAX_HORIZON
 from models.errors import InputError, SeriesFault
+from models.forecaster import MAX_DAYS
+from models.ragged import LARGEST_CLOSE, SMALLEST_CLOSE
 from models.repository import DEFAULT_MODEL
 
 MAX_ID_LENGTH = 200
@@ -28,6 +30,16 @@ MAX_JSON_SERIES = 250_000
 """Most series in one JSON document, where nothing else limits them."""
 CLOSE = "a close is a positive, finite number"
 
+# What the decoder leaves to others to check, with better words, stands in `extra_json_schema`, for the document alone.
+_Id = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH, extra_json_schema={"pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}),
+]
+_Close = Annotated[float, msgspec.Meta(extra_json_schema={"minimum": SMALLEST_CLOSE, "maximum": LARGEST_CLOSE})]
+_Closes = Annotated[list[_Close], msgspec.Meta(extra_json_schema={"minItems": 2, "maxItems": MAX_DAYS})]
+_Day = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date"})]
+_Level = Annotated[float, msgspec.Meta(extra_json_schema={"exclusiveMinimum": 0, "exclusiveMaximum": 1})]
+
 
 class Series(msgspec.Struct, forbid_unknown_fields=True):
     """
@@ -35,13 +47,13 @@ class Series(msgspec.Struct, forbid_unknown_fields=True):
 
     Attributes:
         id: The caller's name for it, printable; two series of a request may share one.
-        closes: In quote currency, oldest first.
+        closes: In quote currency, oldest first; at least two, of which a model may need more.
         as_of: The day of the last close, YYYY-MM-DD; given back with the forecast.
     """
 
-    id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
-    closes: list[float]
-    as_of: str | None = None
+    id: _Id
+    closes: _Closes
+    as_of: _Day | None = None
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -51,22 +63,22 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     Attributes:
         model: Name of the model.
         version: Its version; the newest if left out.
-        levels: Quantile levels to answer; all of the model's if left out.
+        levels: Quantile levels to answer, of those that `GET /v1/models` lists; all of the model's if left out.
         horizon: Days ahead; each day's quantiles are answered. Jobs forecast the next day alone.
         explain: Not offered yet.
     """
 
-    model: str = DEFAULT_MODEL
+    model: Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1})] = DEFAULT_MODEL
     version: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    levels: Annotated[list[float], msgspec.Meta(min_length=1)] | None = None
+    levels: Annotated[list[_Level], msgspec.Meta(min_length=1)] | None = None
     horizon: Annotated[int, msgspec.Meta(ge=1, le=MAX_HORIZON)] = 1
-    explain: bool = False
+    explain: Annotated[bool, msgspec.Meta(extra_json_schema={"const": False})] = False
 
 
 class ForecastRequest(Options, forbid_unknown_fields=True, kw_only=True):
     """The body of `POST /v1/forecasts`, and of a job in JSON."""
 
-    series: list[Series]
+    series: Annotated[list[Series], msgspec.Meta(extra_json_schema={"minItems": 1})]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from service.lifecycle import Lifecycle
 from service.oip.inference import OCTETS, find
 from service.oip.metadata import check_ready, model_config, model_metadata, repository_index, server_metadata
 from service.oip.packing import unpacked
-from service.oip.requests import read_index_request, read_load_request
+from service.oip.requests import read_index_request, read_load_request, read_unload_request
 from service.oip.statistics import Statistics
 from service.settings import ServiceSettings
 from worker.answers import encode
@@ -105,5 +105,5 @@ def _add_repository(views: Blueprint, models: Repository, lifecycle: Lifecycle, 
 
     @views.post("/v2/repository/models/<name>/unload")
     def unload(name: str) -> Response:
-        body()
+        read_unload_request(body())
         return _json(lifecycle.unload(name))

@@ -115,6 +115,11 @@ def read_load_request(body: bytes) -> LoadRequest:
     return asked
 
 
+def read_unload_request(body: bytes) -> LoadRequest:
+    """What a request to unload a model asks for; no parameter of it has an effect. Errors as for the index."""
+    return _decode(_LOAD, body) if body else LoadRequest()
+
+
 def wants_binary(asked: InferenceRequest, output: InferenceOutput) -> bool:
     """
     Whether an output is to be answered as bytes.
@@ -127,9 +132,12 @@ def wants_binary(asked: InferenceRequest, output: InferenceOutput) -> bool:
     refuse_shared_memory(own)
     if own.get("classification"):
         raise NotOffered("classification is not offered; the outputs are prices")
-    name, given = "binary_data_output", (asked.parameters or {}).get("binary_data_output", False)
-    if "binary_data" in own:
-        name, given = "binary_data", own["binary_data"]
+    wanted = _truth(asked.parameters or {}, "binary_data_output", default=False)
+    return _truth(own, "binary_data", default=wanted)
+
+
+def _truth(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    given = parameters.get(name, default)
     if not isinstance(given, bool):
         raise InvalidInference(f"the parameter {name} is true or false")
     return given

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 import tritonclient.http as triton
 
-from service import schemas
 from service.keys import SCOPES, make
+from service.oip import schemas
 from tests.integration.server_process import Server
 
 INFER = "/v2/models/lstm/infer"

@@ -14,8 +14,9 @@ from models.repository import Repository
 from service.admission import Admission, needed
 from service.app import create_app
 from service.keys import make
+from service.oip.schemas import InferenceError
 from service.openapi import OPERATIONS
-from service.schemas import InferenceError, ProblemAnswer
+from service.schemas import ProblemAnswer
 from service.settings import ServiceSettings
 
 FORECAST, FORECAST_KEY = make("desk", ["forecast"])

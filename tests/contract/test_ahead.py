@@ -50,6 +50,14 @@ def test_bands_widen_about_as_the_root_of_the_days(walk: Walk) -> None:
     assert (np.diff(ahead, axis=1) > 0).all()
 
 
+@pytest.mark.parametrize("closes", [[1e-30, 1e30], [1e30, 1e-30]])
+def test_closes_that_leap_by_sixty_orders_of_magnitude_still_give_prices(walk: Walk, closes: list[float]) -> None:
+    ahead = forecast_ahead(walk, np.array(closes * 40), MAX_HORIZON).astype(np.float32)
+
+    assert np.isfinite(ahead).all()
+    assert (ahead > 0).all()
+
+
 def test_a_walk_from_a_state_forecasts_as_a_walk_of_the_closes_up_to_that_day(walk: Walk) -> None:
     closes, last = prices(400), np.array([300, 320, 399])
 

@@ -1,7 +1,9 @@
 """What the service answers is what its own document says it answers."""
 
+import json
 import re
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from models.repository import Repository
 from service import errors
 from service.app import create_app
 from service.errors import PROBLEMS
-from service.openapi import OPERATIONS
+from service.openapi import OPERATIONS, Operation, document
 from service.schemas import (
     ForecastAnswer,
     Health,
@@ -30,16 +32,24 @@ from service.schemas import (
     Readiness,
 )
 from service.settings import ServiceSettings
+from tests.operator_key import AUTHORIZED, key_file
 from worker import errors as worker_errors
 from worker import requests
+from worker.tables import MEDIA_TYPES, read_upload
 
 SERIES = {"id": "AAPL", "closes": [101.5, 102.25]}
 
 
 @pytest.fixture(scope="module")
 def client(models: Repository, valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
-    jobs_url = str(tmp_path_factory.mktemp("jobs"))
-    return create_app(ServiceSettings(redis_url=valkey_url, jobs_url=jobs_url), models=models).test_client()
+    folder = tmp_path_factory.mktemp("service")
+    keys = Path(key_file(folder)["NEXTDAY_API_KEYS_FILE"])
+    settings = ServiceSettings(
+        redis_url=valkey_url, jobs_url=str(folder / "jobs"), state=folder / "state", api_keys_file=keys
+    )
+    operator = create_app(settings, models=Repository(models.root)).test_client()
+    operator.environ_base["HTTP_AUTHORIZATION"] = AUTHORIZED["Authorization"]
+    return operator
 
 
 @pytest.fixture
@@ -59,7 +69,7 @@ def documented_statuses(answer: TestResponse) -> set[int]:
     for each in OPERATIONS:
         path = re.sub(r"{\w+}", "[^/]+", each.path)
         if each.method == answer.request.method.lower() and re.fullmatch(path, answer.request.path):
-            return {each.status, each.also or each.status, *each.problems, 500}
+            return {each.status, each.also or each.status, *each.statuses}
     return {404, 405, 500}
 
 
@@ -75,8 +85,7 @@ def test_the_document_is_openapi(client: FlaskClient) -> None:
 
 
 def test_every_route_is_documented_and_every_documented_route_is_there(client: FlaskClient) -> None:
-    document = client.get("/openapi.json").json or {}
-    documented = {(method, path) for path, methods in document["paths"].items() for method in methods}
+    documented = {(method, path) for path, methods in document()["paths"].items() for method in methods}
 
     routes = set(_routes(client))
 
@@ -166,11 +175,56 @@ def test_a_forecast_has_the_documented_shape(client: FlaskClient) -> None:
     assert len(answer.forecasts[0].quantiles) == 9
 
 
-def test_the_example_of_the_document_works_as_it_stands(client: FlaskClient) -> None:
-    document = client.get("/openapi.json").json or {}
-    body = document["paths"]["/v1/forecasts"]["post"]["requestBody"]["content"]["application/json"]["example"]
+EXAMPLES = [
+    (each, media_type, content["example"])
+    for each in OPERATIONS
+    for media_type, content in document()["paths"][each.path][each.method]
+    .get("requestBody", {"content": {}})["content"]
+    .items()
+    if "example" in content
+]
 
-    read(client.post("/v1/forecasts", json=body), ForecastAnswer)
+
+@pytest.mark.parametrize(
+    ("operation", "media_type", "example"), EXAMPLES, ids=[f"{each.name} {kind}" for each, kind, _ in EXAMPLES]
+)
+def test_the_examples_of_the_document_work_as_they_stand(
+    client: FlaskClient, operation: Operation, media_type: str, example: Any
+) -> None:
+    path = operation.path.format(name="lstm", version="1")
+    body = example if isinstance(example, str) else json.dumps(example)
+
+    answer = client.open(path, method=operation.method, data=body, content_type=media_type)
+    client.post("/v2/repository/models/lstm/load")  # one of them unloads it
+
+    assert answer.status_code == operation.status, answer.text
+
+
+def test_a_job_of_an_example_has_no_faulty_series(models: Repository) -> None:
+    for media_type in MEDIA_TYPES:
+        (example,) = [example for each, kind, example in EXAMPLES if (each.name, kind) == ("submitJob", media_type)]
+        body = example if isinstance(example, str) else json.dumps(example)
+        entries, _ = read_upload(BytesIO(body.encode()), media_type)
+
+        assert not [entry.fault for entry in entries if entry.fault]
+
+
+@pytest.mark.parametrize("path", [*document()["paths"]])
+def test_another_method_is_refused_with_those_that_a_path_takes(client: FlaskClient, path: str) -> None:
+    taken = {method.upper() for method in document()["paths"][path]}
+
+    answer = client.patch(path.format(name="lstm", version="1", job_id="0" * 32))
+
+    assert answer.status_code == 405
+    assert set(answer.headers["Allow"].split(", ")) - {"HEAD", "OPTIONS"} == taken
+
+
+def test_every_type_of_problem_that_is_answered_is_listed(client: FlaskClient) -> None:
+    listed = read(client.get("/problems"), ProblemList).problems
+
+    for answer in (client.get("/nothing"), client.put("/v1/forecasts"), client.post("/v1/forecasts")):
+        problem = msgspec.json.decode(answer.data, type=ProblemAnswer)
+        assert listed[problem.type.removeprefix("/problems/")].status == answer.status_code
 
 
 def test_only_the_levels_asked_for_are_answered_in_their_order(client: FlaskClient) -> None:
@@ -202,7 +256,7 @@ def test_a_job_is_accepted_looked_at_and_cancelled(client: FlaskClient) -> None:
 
     assert read(client.get(job.links.self_), JobAnswer).counts.total == 1
     assert read(client.get(job.links.results), ProblemAnswer, 409).type == "/problems/job-not-finished"
-    assert read(client.delete(job.links.self_), JobAnswer).status == "cancelled"
+    assert read(client.post(f"{job.links.self_}/cancel"), JobAnswer).status == "cancelled"
 
 
 def test_the_same_idempotency_key_and_body_give_the_same_job(client: FlaskClient) -> None:
@@ -226,7 +280,7 @@ def test_a_download_has_the_format_asked_for(
     client: FlaskClient, query: str, accept: str | None, media_type: str
 ) -> None:
     job = submit(client)
-    client.delete(job.links.self_)
+    client.post(f"{job.links.self_}/cancel")
 
     with client.get(job.links.results + query, headers={"Accept": accept} if accept else {}) as answer:
         assert (answer.status_code, answer.mimetype) == (200, media_type)
@@ -241,9 +295,11 @@ def test_a_download_has_the_format_asked_for(
         ("GET", "/v1/models/gpt", 404, "model-not-found"),
         ("GET", "/v1/jobs/0", 404, "job-not-found"),
         ("GET", "/v1/jobs/..%2f..%2fetc", 404, "not-found"),
-        ("DELETE", "/v1/jobs/0", 404, "job-not-found"),
+        ("POST", "/v1/jobs/0/cancel", 404, "job-not-found"),
+        ("DELETE", "/v1/jobs/0", 405, "method-not-allowed"),
         ("GET", "/v1/jobs/0/results", 404, "job-not-found"),
         ("GET", "/v1/jobs/0/results?format=xlsx", 422, "invalid-parameter"),
+        ("GET", "/v1/jobs/0/results?format=", 422, "invalid-parameter"),
         ("GET", "/v1/jobs/0/errors?form=csv", 422, "invalid-parameter"),
         ("GET", "/v1/jobs?limit=0", 422, "invalid-parameter"),
         ("GET", "/v1/jobs?limit=1001", 422, "invalid-parameter"),
@@ -291,7 +347,7 @@ def test_forecasts_do_not_need_the_queue(without_queue: FlaskClient) -> None:
     state = read(without_queue.get("/readyz"), Readiness)
     job = without_queue.post("/v1/jobs", json={"series": [SERIES]})
 
-    assert (state.ready, state.queue["ok"]) == (True, False)
+    assert (state.ready, state.queue.ok) == (True, False)
     assert read(job, ProblemAnswer, 503).type == "/problems/queue-unavailable"
     assert int(job.headers["Retry-After"]) > 0
 

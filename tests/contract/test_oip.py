@@ -19,7 +19,7 @@ import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
 from models.repository import Repository
-from service import schemas
+from service.oip import schemas
 from tests.contract.protocol import ROWS, SECRET, address, bits, refused, shape, tensors, walk, wanted, with_key
 from tests.integration.server_process import DEADLINE_S, Server, starting
 

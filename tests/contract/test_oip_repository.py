@@ -78,7 +78,7 @@ def test_an_unloaded_model_is_gone_in_every_process_and_comes_back(
             assert index["mlp"]["state"] == "READY"
             with pytest.raises(InferenceServerException, match="unloaded") as refusal:
                 other.infer("lstm", tensors(ROWS))
-            assert refusal.value.status() == "503"
+            assert refusal.value.status() == "409"
     client.load_model("lstm")
     assert answers(running) == before
 

@@ -13,17 +13,9 @@ from flask.testing import FlaskClient
 from models.repository import Repository
 from models.settings import from_env
 from service.app import create_app
+from service.oip.schemas import IndexEntry
 from service.openapi import document
-from service.schemas import (
-    ForecastAnswer,
-    IndexEntry,
-    ModelDetails,
-    ModelList,
-    ProblemAnswer,
-    Readiness,
-    Serving,
-    ServingChanged,
-)
+from service.schemas import ForecastAnswer, ModelDetails, ModelList, ProblemAnswer, Readiness, Serving, ServingChanged
 from service.settings import ServiceSettings
 from tests.contract.test_http import read
 from tests.operator_key import AUTHORIZED, key_file
@@ -95,11 +87,11 @@ def test_an_unloaded_model_answers_that_it_is_and_readiness_does_not_miss_it(cli
     assert client.post("/v2/repository/models/lstm/unload").status_code == 200
 
     for options in ({}, {"version": 1}):
-        problem = read(client.post("/v1/forecasts", json={"series": [SERIES], **options}), ProblemAnswer, 503)
+        problem = read(client.post("/v1/forecasts", json={"series": [SERIES], **options}), ProblemAnswer, 409)
         assert problem.type == "/problems/model-unloaded"
         assert "'lstm' is unloaded" in problem.detail
     inference = client.post("/v2/models/lstm/infer", json={"inputs": []})
-    assert (inference.status_code, "unloaded" in inference.json["error"]) == (503, True)
+    assert (inference.status_code, "unloaded" in inference.json["error"]) == (409, True)
     state = read(client.get("/readyz"), Readiness)
     assert (state.models, state.missing) == (["mlp"], {})
     assert client.get("/v2/health/ready").status_code == 200

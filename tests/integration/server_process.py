@@ -48,6 +48,19 @@ def starting(folder: Path, **env: str) -> Iterator[Server]:
         stop(running)
 
 
+@contextmanager
+def working(folder: Path, **env: str) -> Iterator[None]:
+    """A worker process, which has ended afterwards."""
+    with (folder / "worker.log").open("wb") as log:
+        command = [sys.executable, "-m", "nextday", "work"]
+        process = subprocess.Popen(command, env={**os.environ, **env}, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(DEADLINE_S)
+
+
 def stop(server: Server) -> int:
     """The exit code of a server that was told to stop."""
     if server.process.poll() is None:

@@ -34,7 +34,7 @@ INFER = json.dumps(
     }
 ).encode()
 ASKING = (("/v1/forecasts", BODY), ("/v1/forecasts", AHEAD), ("/v2/models/lstm/infer", INFER))
-OFF = 503
+OFF = 409
 """What an unloaded model answers."""
 
 

@@ -178,13 +178,13 @@ def slow_to_accept() -> Iterator[SlowToAccept]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path.endswith("/cancel"):
+                cancelled.append(self.path)
+                self.answer(job | {"status": "cancelling"})
+                return
             has_upload.set()
             may_answer.wait(DEADLINE_S)
             self.answer(job)
-
-        def do_DELETE(self) -> None:
-            cancelled.append(self.path)
-            self.answer(job | {"status": "cancelling"})
 
         def answer(self, document: object) -> None:
             body = json.dumps(document).encode()
@@ -214,7 +214,7 @@ def test_ctrl_c_while_the_service_makes_the_job_cancels_it_too(family: Family) -
 
     assert process.returncode == 130, said
     assert "job 0b is cancelling" in said
-    assert service.cancelled == ["/v1/jobs/0b"]
+    assert service.cancelled == ["/v1/jobs/0b/cancel"]
 
 
 def test_a_second_ctrl_c_waits_for_nothing(family: Family) -> None:

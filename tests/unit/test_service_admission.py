@@ -310,6 +310,6 @@ def test_any_other_origin_gets_no_header(origin: str | None) -> None:
 def test_a_preflight_is_told_apart_from_other_requests() -> None:
     ours = "https://app.example.org"
 
-    assert dict(preflight_headers("OPTIONS", ours, "POST", OURS))["Access-Control-Allow-Methods"] == "GET, POST, DELETE"
+    assert dict(preflight_headers("OPTIONS", ours, "POST", OURS))["Access-Control-Allow-Methods"] == "GET, POST, PUT"
     assert preflight_headers("OPTIONS", ours, None, OURS) == []
     assert preflight_headers("POST", ours, "POST", OURS) == []
