@@ -124,6 +124,6 @@ class Observers:
             received_bytes=exchange.received,
             sent_bytes=exchange.sent,
             took_ms=took_ns // 1000 / 1000,
-            request_id=exchange.request_id,
+            request_id=without_secrets(exchange.request_id),
             **about,
         )

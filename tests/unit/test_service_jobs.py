@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
 from service.jobs import _download
 from worker.errors import ResultsDamaged
@@ -21,7 +22,8 @@ def test_a_download_whose_source_fails_midway_is_an_error_and_no_short_file(tmp_
 
 
 def test_a_download_tells_its_length_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    answer = _download(iter([b"id,median\n", b"a,1.5\n"]), "0-results.csv", str(tmp_path))
+    with Flask(__name__).test_request_context():
+        answer = _download(iter([b"id,median\n", b"a,1.5\n"]), "0-results.csv", str(tmp_path))
 
     assert answer.content_length == 16
     assert b"".join(answer.iter_encoded()) == b"id,median\na,1.5\n"
