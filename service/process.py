@@ -1,6 +1,7 @@
 """A process that answers HTTP: its models ready, a watcher of new ones, its door open."""
 
 import atexit
+import gc
 import logging
 import multiprocessing
 import os
@@ -41,6 +42,9 @@ def load(settings: ServiceSettings, drain: Drain, counts: Path) -> Door:
     observers.metrics.models(models, missing)
     lifecycle.watch()
     app = create_app(settings, models=models, drain=drain, observers=observers, lifecycle=lifecycle)
+    # What is there by now stays; else the collector walks it again and again, and whoever asks meanwhile waits.
+    gc.collect()
+    gc.freeze()
     return Door(app, settings, drain)
 
 

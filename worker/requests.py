@@ -179,7 +179,12 @@ def _may_have_double_keys(body: bytes, request: ForecastRequest) -> bool:
 
     Says yes too often, where an id looks like a key or has a backslash; the slow path then knows.
     """
-    return b"\\" in body or any(body.count(key) > 1 for key in _ONCE) or _count_keys(body) != _keys_of(request.series)
+    if b"\\" in body:
+        return True
+    needed = 1 + sum(2 if each.as_of is None else 3 for each in request.series)
+    if body.count(b":") == needed:  # as many keys as there must be, each once, and no other
+        return False
+    return any(body.count(key) > 1 for key in _ONCE) or _count_keys(body) != _keys_of(request.series)
 
 
 def _count_keys(body: bytes) -> tuple[int, int, int]:

@@ -206,3 +206,27 @@ def test_a_line_that_is_no_series_says_why_without_a_place_among_series(line: by
 
     assert told in str(caught.value)
     assert "series 0" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"series":[{"id":"a","id" :"b","closes":[1,2]}]}',
+        b'{"series":[{"id":"a","closes":[1,2],"closes"\n:[3,4]}]}',
+        b'{"series":[{"id":"a:b","closes":[1,2],"closes":[3,4]}]}',
+        b'{"series":[{"id":"a","closes":[1,2],"as_of":"2024-02-29","as_of":"2024-02-28"}]}',
+        b'{"series":[],"series":[{"id":"a","closes":[1,2]}]}',
+        b'{"model":"lstm","model":"lstm","series":[{"id":"a","closes":[1,2]}]}',
+        b'{"series":[{"\\u0069d":"a","id":"b","closes":[1,2]}]}',
+    ],
+)
+def test_a_key_twice_is_seen_however_it_is_written(body: bytes) -> None:
+    with pytest.raises(InvalidJson, match="is there twice"):
+        decode(body)
+
+
+@pytest.mark.parametrize("name", ["a:b", '"id":', "closes", ":::"])
+def test_an_id_that_looks_like_a_key_is_an_id(name: str) -> None:
+    request, faults = decode(json.dumps({"series": [{"id": name, "closes": [1, 2]}]}).encode())
+
+    assert (request.series[0].id, faults) == (name, {})
