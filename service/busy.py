@@ -95,12 +95,16 @@ class BusyRoutes:
 
     def answer_alone(self, route: BusyRoute, headers: Headers, body: bytes, exchange: Exchange) -> Answer:
         """The answer to a request whose rows run with no one else's."""
+        return self.finish(*self.run_alone(route, headers, body, exchange), exchange)
+
+    def run_alone(self, route: BusyRoute, headers: Headers, body: bytes, exchange: Exchange) -> tuple[Work, Ran]:
+        """The rows of a request and what became of them, run with no one else's."""
         work = self.prepare(route, headers, body, exchange)
         began_ns = time.perf_counter_ns()
         quantiles = work.forecaster.run(work.rows)
         ran = Ran(quantiles, len(work.rows), time.perf_counter_ns() - began_ns)
         self.seen(work.forecaster, ran.batch_rows, ran.run_ns)
-        return self.finish(work, ran, exchange)
+        return work, ran
 
     def prepare(self, route: BusyRoute, headers: Headers, body: bytes, exchange: Exchange) -> Work:
         """The rows of a request, whose body has just come."""

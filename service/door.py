@@ -29,7 +29,7 @@ from service.drain import LOOK_S, Drain
 from service.errors import Forbidden, RateLimited
 from service.exchange import Answer, Exchange
 from service.gate import CALLER
-from service.gather import Gathering
+from service.gather import Gathering, Ran
 from service.health import HEALTH
 from service.incoming import LARGE_BYTES, Incoming
 from service.observers import Observers
@@ -37,11 +37,12 @@ from service.patience import Patience
 from service.problems import answer_to
 from service.room import Room
 from service.settings import ServiceSettings
+from service.work import Work
 
 JOBS = "/v1/jobs"
 HEALTH_THREADS = 2
 WAITING_A_THREAD = 4
-"""Requests that wait for each thread of Flask's, before more are turned away."""
+"""Requests that wait for each thread of Flask's, or that draws paths, before more are turned away."""
 OPENED_BY_S = 30.0
 """Seconds in which the server has opened a file that it was told to send."""
 
@@ -65,7 +66,12 @@ class Door:
         self._flask = ThreadPoolExecutor(settings.threads, "flask")
         self._health = ThreadPoolExecutor(HEALTH_THREADS, "health")
         self._large = ThreadPoolExecutor(LARGE_AT_ONCE, "large")
+        self._heavy = ThreadPoolExecutor(LARGE_AT_ONCE, "heavy")
+        self._runs = ThreadPoolExecutor(LARGE_AT_ONCE, "runs")
         self._room = Room(settings.max_in_flight)
+        # Each within the room for all, so that those which take seconds leave some for those which take none.
+        self._large_room = Room((settings.max_in_flight + 1) // 2)
+        self._heavy_room = Room(LARGE_AT_ONCE * (1 + WAITING_A_THREAD))
         self._flask_room = Room(settings.threads * (1 + WAITING_A_THREAD))
         self._loop: asyncio.AbstractEventLoop
         self._gather: Gathering
@@ -74,7 +80,7 @@ class Door:
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take the loop that requests will come in on."""
         self._loop = loop
-        self._gather = Gathering(loop, self._large, seen=self._busy.seen)
+        self._gather = Gathering(loop, self._runs, seen=self._busy.seen)
         self._patience = Patience(loop)
         loop.call_soon(self._busy.never_wait_here)
         self._look()
@@ -121,9 +127,11 @@ class Door:
 
     async def _answer_busy(self, route: BusyRoute, scope: Scope, incoming: Incoming, exchange: Exchange) -> Answer:
         announced = route.admit(scope.headers)
-        if announced > LARGE_BYTES:
-            with await incoming.file(announced) as file, self._room:
-                return await self._in_thread(self._large, self._answer_apart, route, scope, file, exchange)
+        # A packed body may be a thousand times its size, and its numbers take the loop's time from everyone.
+        if announced > LARGE_BYTES or "content-encoding" in scope.headers:
+            with await incoming.file(announced) as file, self._room, self._large_room:
+                work, ran = await self._in_thread(self._large, self._run_apart, route, scope, file, exchange)
+                return await self._finish(self._large, work, ran, exchange)
         body = await incoming.whole(announced)
         with self._room:
             try:
@@ -132,9 +140,19 @@ class Door:
                 with self._flask_room:
                     return await self._in_thread(self._flask, self._answer_apart, route, scope, BytesIO(body), exchange)
             ran = await self._gather(work.forecaster, work.rows)
-            if work.heavy:
-                return await self._in_thread(self._large, self._busy.finish, work, ran, exchange)
+            return await self._finish(None, work, ran, exchange)
+
+    async def _finish(self, threads: ThreadPoolExecutor | None, work: Work, ran: Ran, exchange: Exchange) -> Answer:
+        """The answer to rows that have run: made on the loop where no threads are given, heavy work in its own."""
+        if work.heavy:
+            with self._heavy_room:
+                return await self._in_thread(self._heavy, self._busy.finish, work, ran, exchange)
+        if threads is None:
             return self._busy.finish(work, ran, exchange)
+        return await self._in_thread(threads, self._busy.finish, work, ran, exchange)
+
+    def _run_apart(self, route: BusyRoute, scope: Scope, file: IO[bytes], exchange: Exchange) -> tuple[Work, Ran]:
+        return self._busy.run_alone(route, scope.headers, file.read(), exchange)
 
     def _answer_apart(self, route: BusyRoute, scope: Scope, file: IO[bytes], exchange: Exchange) -> Answer:
         return self._busy.answer_alone(route, scope.headers, file.read(), exchange)

@@ -1,0 +1,119 @@
+"""More requests at a time than a server can answer: those let in are answered soon, the others are told so at once."""
+
+import gzip
+import json
+import select
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.faults.processes import disk_bytes, eventually
+from tests.faults.wire import Answer, answers, connect, forecast, hear, infer, probe_s, request, talk
+from tests.integration.server_process import Server, serving
+
+AT_ONCE = 1000
+DEADLINE_S = 10.0
+"""The 99th percentile of those that are let in; a generous one, for machines that are shared."""
+LATEST_S = 1.0
+BURST_S = 0.2
+"""After which those who came at the same moment have a place each, or know that there is none."""
+IN_FLIGHT = 32
+UPLOAD_BYTES = 4_000_000
+
+
+@dataclass
+class Caller:
+    """One of many that ask at the same time."""
+
+    connection: socket.socket
+    sent: bytes
+    began: float = 0.0
+    took_s: float = 0.0
+    raw: bytes = b""
+    found: list[Answer] = field(default_factory=list)
+
+
+def storm(url: str, requests: list[bytes]) -> list[Caller]:
+    """All of some requests at the same time, each on a connection of its own, and what became of them."""
+    with selectors.DefaultSelector() as waiting:
+        callers = [Caller(connect(url), each) for each in requests]
+        for caller in callers:
+            waiting.register(caller.connection, selectors.EVENT_READ, caller)
+        for caller in callers:
+            caller.began = time.monotonic()
+            caller.connection.sendall(caller.sent)
+        while waiting.get_map():
+            ready = waiting.select(60)
+            assert ready, f"{len(waiting.get_map())} callers were never answered"
+            for key, _ in ready:
+                read(key.data, waiting)
+    return callers
+
+
+def read(caller: Caller, waiting: selectors.BaseSelector) -> None:
+    part = caller.connection.recv(1 << 16)
+    caller.raw += part
+    if not part:
+        caller.took_s, caller.found = time.monotonic() - caller.began, answers(caller.raw)
+        waiting.unregister(caller.connection)
+        caller.connection.close()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Iterator[Server]:
+    """A server of one process with little room."""
+    folder = tmp_path_factory.mktemp("overload")
+    settings = {"NEXTDAY_PROCESSES": "1", "NEXTDAY_MAX_IN_FLIGHT": str(IN_FLIGHT), "NEXTDAY_THREADS": "2"}
+    settings |= {"NEXTDAY_MAX_JOB_BYTES": str(UPLOAD_BYTES), "NEXTDAY_MAX_BODY_BYTES": str(UPLOAD_BYTES)}
+    with serving(folder, NEXTDAY_REDIS_URL=valkey_url, **settings) as running:
+        yield running
+
+
+def test_a_thousand_at_once_are_answered_right_or_told_to_come_back(small: Server) -> None:
+    wanted = talk(small.url, forecast(Connection="close")).last.json()
+
+    callers = storm(small.url, [forecast(Connection="close")] * AT_ONCE)
+
+    statuses = [caller.found[0].status for caller in callers]
+    let_in = [caller for caller in callers if caller.found[0].status == 200]
+    assert set(statuses) == {200, 503}
+    assert len(let_in) >= IN_FLIGHT
+    assert all(caller.found[0].json() == wanted for caller in let_in)
+    assert {each.found[0].headers["retry-after"] for each in callers if each.found[0].status == 503} == {"1"}
+    assert sorted(caller.took_s for caller in let_in)[int(len(let_in) * 0.99)] < DEADLINE_S
+    assert probe_s(small.url) < 1
+
+
+HISTORY = [100.0 + day % 7 for day in range(250)]
+DRAWN = json.dumps({"series": [{"id": "a", "closes": HISTORY}] * 20, "horizon": 20}).encode()
+LARGE = json.dumps({"series": [{"id": "a", "closes": HISTORY[:60]}] * 200}).encode()
+PADDED = b'{"inputs":[{"name":"closes","shape":[1,1000000],"datatype":"FP32","data":[%b1]}]}' % (b"1," * 999_999)
+COSTLY = {
+    "paths drawn for twenty days": forecast(DRAWN, Connection="close"),
+    "large bodies": forecast(LARGE, Connection="close"),
+    "bodies of 2 KB that unpack to 2 MB": infer(gzip.compress(PADDED), Content_Encoding="gzip", Connection="close"),
+}
+
+
+@pytest.mark.parametrize("sent", COSTLY.values(), ids=COSTLY.keys())
+def test_what_costs_much_leaves_room_and_time_for_what_costs_little(small: Server, sent: bytes) -> None:
+    found: list[Caller] = []
+    storming = threading.Thread(target=lambda: found.extend(storm(small.url, [sent] * (2 * IN_FLIGHT))))
+
+    storming.start()
+    time.sleep(BURST_S)
+    took_s = [probe_s(small.url)]
+    while storming.is_alive():
+        took_s.append(probe_s(small.url))
+        time.sleep(0.01)
+
+    statuses = {caller.found[0].status for caller in found}
+    assert statuses <= {200, 400, 503}
+    assert statuses != {503}
+    assert max(took_s) < LATEST_S
