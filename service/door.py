@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
 
 from flask import Flask
@@ -37,12 +38,15 @@ from service.patience import Patience
 from service.problems import answer_to
 from service.room import Room
 from service.settings import ServiceSettings
+from service.spool import Spool
 from service.work import Work
 
 JOBS = "/v1/jobs"
 HEALTH_THREADS = 2
 WAITING_A_THREAD = 4
 """Requests that wait for each thread of Flask's, or that draws paths, before more are turned away."""
+LARGEST_AT_ONCE = 4
+"""Bodies of the largest size that a process keeps on disk at a time; of smaller ones as many more."""
 OPENED_BY_S = 30.0
 """Seconds in which the server has opened a file that it was told to send."""
 
@@ -73,6 +77,8 @@ class Door:
         self._large_room = Room((settings.max_in_flight + 1) // 2)
         self._heavy_room = Room(LARGE_AT_ONCE * (1 + WAITING_A_THREAD))
         self._flask_room = Room(settings.threads * (1 + WAITING_A_THREAD))
+        largest_bytes = max(settings.max_job_bytes, settings.max_body_bytes)
+        self._spool = Spool(Path(settings.jobs_url), most_bytes=LARGEST_AT_ONCE * largest_bytes)
         self._loop: asyncio.AbstractEventLoop
         self._gather: Gathering
         self._patience: Patience
@@ -93,7 +99,7 @@ class Door:
         """Answer a request, or say why not."""
         get = scope.headers.get
         exchange = Exchange(get("x-request-id", ""), scope.method, scope.path)
-        incoming = Incoming(scope, proto, self._patience, self._settings)
+        incoming = Incoming(scope, proto, self._patience, self._spool, self._settings)
         self._observers.began()
         try:
             answer = await self._answer(scope, incoming, exchange)

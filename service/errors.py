@@ -21,6 +21,7 @@ Errors of the HTTP edge, and the one table from every error to its status; `serv
         ├── NotOffered              a part of the protocol that is not there
         ├── BodyTooSlow             a body that does not come
         ├── Overloaded              more requests at a time than are worked on
+        ├── DiskBusy                more bytes of bodies on their way than the disk is to hold
         ├── VersionRefused          a version that was to serve and must not
         ├── StateUnavailable        what the processes share cannot be written
         └── NotReady                a service that cannot forecast
@@ -198,7 +199,7 @@ class BodyTooSlow(HttpError):
     """A body that does not come, or comes too slowly to be waited for."""
 
     def __init__(self, *, waited_s: float) -> None:
-        super().__init__(f"the body did not come within {waited_s:g} s; send it at once")
+        super().__init__(f"the body had not come after {waited_s:.1f} s; send it at once")
 
 
 class Overloaded(HttpError):
@@ -223,6 +224,15 @@ class StateUnavailable(HttpError):
 
     def __init__(self, *, reason: str) -> None:
         super().__init__(f"the service's state cannot be written ({reason}); nothing has changed")
+
+
+class DiskBusy(HttpError):
+    """More bytes of bodies on their way than the disk is to hold."""
+
+    retry_after_s = 1
+
+    def __init__(self, *, most: int) -> None:
+        super().__init__(f"bodies of {most} bytes are on their way already; try again in a second")
 
 
 class NotReady(HttpError):
@@ -276,6 +286,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     RateLimited: Problem(429, "rate-limited", "Too many requests"),
     QueueUnavailable: Problem(503, "queue-unavailable", "The job queue does not answer"),
     Overloaded: Problem(503, "overloaded", "Too many requests at a time"),
+    DiskBusy: Problem(503, "overloaded", "Too many requests at a time"),
     NotReady: Problem(503, "not-ready", "The service is not ready"),
     ResultsDamaged: Problem(500, "results-damaged", "The job's results are damaged on disk"),
     StateUnavailable: Problem(507, "state-unavailable", "The service's state cannot be written"),

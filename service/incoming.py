@@ -6,11 +6,10 @@ and one that was cut off is never taken for a whole one.
 """
 
 import asyncio
-import tempfile
+import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from io import BytesIO
-from pathlib import Path
 from typing import IO, TypeVar
 
 from granian._granian import RSGIHTTPProtocol as HTTPProtocol
@@ -20,12 +19,13 @@ from granian.rsgi import Scope
 from service.errors import BodyTooSlow, BodyTruncated
 from service.patience import Patience
 from service.settings import ServiceSettings
+from service.spool import Spool
 from worker.errors import StorageUnavailable
 
 LARGE_BYTES = 64 * 1024
 """Bodies beyond this size are kept on disk."""
 SLOWEST_BYTES_PER_S = 16 * 1024
-"""What a body brings in each second beyond the first ones, or it is not waited for."""
+"""What a body brings in each second, or it falls behind."""
 
 T = TypeVar("T")
 
@@ -39,9 +39,11 @@ class Incoming:
         unread: Whether some of it may still be on its way.
     """
 
-    __slots__ = ("_patience", "_proto", "_settings", "announced", "unread")
+    __slots__ = ("_body_s", "_patience", "_proto", "_spool", "announced", "unread")
 
-    def __init__(self, scope: Scope, proto: HTTPProtocol, patience: Patience, settings: ServiceSettings) -> None:
+    def __init__(
+        self, scope: Scope, proto: HTTPProtocol, patience: Patience, spool: Spool, settings: ServiceSettings
+    ) -> None:
         """Nothing is read yet."""
         headers = scope.headers
         length = headers.get("content-length", "")
@@ -49,7 +51,8 @@ class Incoming:
         self.unread = bool(self.announced) or "transfer-encoding" in headers
         self._proto = proto
         self._patience = patience
-        self._settings = settings
+        self._spool = spool
+        self._body_s = settings.body_s
 
     async def whole(self, announced: int) -> bytes:
         """
@@ -60,7 +63,7 @@ class Incoming:
             BodyTooSlow: It did not come in time.
         """
         try:
-            body = await self._in_time(self._proto(), announced)
+            body = await self._in_time(self._proto(), announced / SLOWEST_BYTES_PER_S)
         except ProtocolClosed:
             raise BodyTruncated(received=None, announced=announced) from None
         self.unread = False
@@ -73,11 +76,13 @@ class Incoming:
         Raises:
             BodyTruncated: It ended early.
             BodyTooSlow: It did not come in time.
-            StorageUnavailable: There is no room for it.
+            DiskBusy: Too much of others is on the disk already.
+            StorageUnavailable: The disk has no room for it.
         """
-        file = BytesIO() if announced <= LARGE_BYTES else _spool(Path(self._settings.jobs_url))
+        file = BytesIO() if announced <= LARGE_BYTES else self._spool.open()
         try:
-            await self._in_time(self._copy(file, announced), announced)
+            await self._in_time(self._copy(file, announced), 0)
+            file.seek(0)
         except OSError as error:
             file.close()
             raise StorageUnavailable(reason=error.strerror or type(error).__name__) from error
@@ -85,7 +90,6 @@ class Incoming:
             file.close()
             raise
         self.unread = False
-        file.seek(0)
         return file
 
     async def skip(self) -> None:
@@ -97,25 +101,18 @@ class Incoming:
     async def _copy(self, file: IO[bytes], announced: int) -> None:
         async for part in self._proto:
             file.write(part)
+            self._patience.prolong(len(part) / SLOWEST_BYTES_PER_S, most_s=self._body_s)
         if (received := file.tell()) < announced:
             raise BodyTruncated(received=received, announced=announced)
 
-    async def _in_time(self, coming: Awaitable[T], announced: int) -> T:
-        seconds = self._settings.body_s + announced / SLOWEST_BYTES_PER_S
-        task = self._patience.begin(seconds)
+    async def _in_time(self, coming: Awaitable[T], more_s: float) -> T:
+        began = time.monotonic()
+        task = self._patience.begin(self._body_s + more_s)
         try:
             return await coming
         except asyncio.CancelledError:
             if self._patience.end(task):
-                raise BodyTooSlow(waited_s=seconds) from None
+                raise BodyTooSlow(waited_s=time.monotonic() - began) from None
             raise
         finally:
             self._patience.end(task)
-
-
-def _spool(folder: Path) -> IO[bytes]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryFile(dir=folder)
-    except OSError as error:
-        raise StorageUnavailable(reason=error.strerror or type(error).__name__) from error

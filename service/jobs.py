@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -94,8 +95,10 @@ def _download(parts: Iterator[bytes], name: str, folder: str) -> Response:
     file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the server closes it once it is sent
     try:
         file.writelines(parts)
+        file.flush()
     except OSError as error:
-        file.close()
+        with suppress(OSError):  # the same again, for what is still to be written
+            file.close()
         raise StorageUnavailable(reason=error.strerror or type(error).__name__) from error
     except BaseException:
         file.close()
@@ -114,13 +117,13 @@ def _format(asked: Request) -> str:
     _only(asked, "format")
     if (given := asked.args.get("format")) is not None:
         if given not in DOWNLOADS:
-            raise InvalidParameter(name="format", reason=f"{given!r} is none of {', '.join(DOWNLOADS)}")
+            raise InvalidParameter(name="format", reason=f"{given[:60]!r} is none of {', '.join(DOWNLOADS)}")
         return given
     if not asked.accept_mimetypes:
         return "ndjson"
     best = asked.accept_mimetypes.best_match(DOWNLOADS.values())
     if best is None:
-        raise NotAcceptable(given=asked.headers["Accept"], known=DOWNLOADS.values())
+        raise NotAcceptable(given=asked.headers["Accept"][:60], known=DOWNLOADS.values())
     return next(suffix for suffix, media_type in DOWNLOADS.items() if media_type == best)
 
 
@@ -128,7 +131,7 @@ def _only(asked: Request, *known: str) -> None:
     """Refuse parameters that nobody would look at, and those given twice."""
     for name, values in asked.args.lists():
         if name not in known:
-            raise InvalidParameter(name=name, reason=f"is no parameter here; there are: {', '.join(known)}")
+            raise InvalidParameter(name=name[:60], reason=f"is no parameter here; there are: {', '.join(known)}")
         if len(values) > 1:
             raise InvalidParameter(name=name, reason=f"is there {len(values)} times; give it once")
 
@@ -161,7 +164,7 @@ def _levels(asked: Request) -> list[float] | None:
 def _options(asked: Request) -> Options:
     """Model, version and levels by the query; a JSON body says them itself, beside its series."""
     if asked.mimetype == JSON and asked.args:
-        raise InvalidParameter(name=next(iter(asked.args)), reason="belongs in the JSON body, beside `series`")
+        raise InvalidParameter(name=next(iter(asked.args))[:60], reason="belongs in the JSON body, beside `series`")
     model = asked.args.get("model", DEFAULT_MODEL)
     return Options(model=model, version=_whole_number(asked, "version", least=1), levels=_levels(asked))
 

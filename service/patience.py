@@ -22,6 +22,11 @@ class Patience:
         self._until[task] = time.monotonic() + seconds
         return task
 
+    def prolong(self, seconds: float, *, most_s: float) -> None:
+        """Let the current task, if it waits, wait longer by some seconds, but from now on no longer than so many."""
+        if (task := asyncio.current_task(self._loop)) in self._until:
+            self._until[task] = min(self._until[task] + seconds, time.monotonic() + most_s)
+
     def end(self, task: "asyncio.Task[object]") -> bool:
         """Say that a task waits no longer; gives whether it was cancelled for it."""
         return self._until.pop(task, None) is None

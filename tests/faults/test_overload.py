@@ -117,3 +117,30 @@ def test_what_costs_much_leaves_room_and_time_for_what_costs_little(small: Serve
     assert statuses <= {200, 400, 503}
     assert statuses != {503}
     assert max(took_s) < LATEST_S
+
+
+def answered(connections: list[socket.socket]) -> list[socket.socket]:
+    return select.select(connections, [], [], 0)[0]
+
+
+def test_uploads_under_way_hold_so_much_of_the_disk_and_no_more(small: Server) -> None:
+    head = request("POST", "/v1/jobs", None, Content_Type="text/csv", Content_Length=str(UPLOAD_BYTES))
+    folder = small.log.parent / "jobs"
+
+    with ExitStack() as opened:
+        uploads = [opened.enter_context(connect(small.url)) for _ in range(8)]
+        for each in uploads:
+            with suppress(ConnectionError):  # it may be refused before all is sent
+                each.sendall(head + b"x" * (UPLOAD_BYTES - 1))
+        eventually(lambda: len(answered(uploads)) >= 4)
+        refused = [hear(each) for each in answered(uploads)]
+        held = disk_bytes(small, folder)
+        slowest_s = max(probe_s(small.url) for _ in range(5))
+
+    assert {tuple(each.statuses) for each in refused} == {(503,)}
+    assert 0 < held <= 4 * UPLOAD_BYTES
+    assert slowest_s < LATEST_S
+    eventually(lambda: disk_bytes(small, folder) == 0)
+    assert talk(small.url, request("POST", "/v1/jobs", b"id,closes\na,1 2 3\n", Content_Type="text/csv")).statuses == [
+        202
+    ]
