@@ -4,6 +4,7 @@ import errno
 import logging
 import logging.config
 import multiprocessing
+import resource
 import socket
 import tempfile
 from functools import partial
@@ -46,6 +47,7 @@ def serve(settings: ServiceSettings) -> None:
         NextdayError: As for `free_address` and `check_exposure`.
     """
     logging.config.dictConfig(CONFIG)
+    allow_files()
     if settings.traces:
         from service import tracing  # noqa: PLC0415 - what most do without
 
@@ -81,6 +83,16 @@ def _load(settings: ServiceSettings, drain: Drain, counts: Path) -> Any:
     from service.process import load  # noqa: PLC0415
 
     return load(settings, drain, counts)
+
+
+def allow_files() -> None:
+    """
+    Let this process and its children open as many files as the system lets them.
+
+    A connection is one, and many systems begin with 1,024: fewer than the connections that are held.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def free_address(host: str, port: int) -> str:

@@ -1,6 +1,9 @@
-"""What a start says where it cannot be."""
+"""What a start says where it cannot be, and what it sees to first."""
 
+import resource
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -36,3 +39,18 @@ def test_an_address_that_cannot_be_names_its_variable(host: str, port: int, told
         free_address(host, port)
 
     assert told in str(caught.value)
+
+
+def test_a_server_may_open_as_many_files_as_the_system_lets_it() -> None:
+    code = (
+        "import resource\n"
+        "from service.serve import allow_files\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "allow_files()\n"
+        "print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert printed.split() == [str(most)] * 2
