@@ -26,6 +26,8 @@ MAX_TOLD = 200
 """Most characters of a decoder's message that are told on; it quotes what was sent."""
 MAX_NAMED = 20
 """Most faults that a message names."""
+COLONS_A_SERIES = 10
+"""Colons for each of the series that are taken, beyond which a faulty body is not looked through for its faults."""
 MAX_JSON_SERIES = 250_000
 """Most series in one JSON document, where nothing else limits them."""
 CLOSE = "a close is a positive, finite number"
@@ -221,6 +223,8 @@ def _is_date(text: str) -> bool:
 
 
 def _decode_slowly(body: bytes, most: int) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
+    if (keys := body.count(b":")) > COLONS_A_SERIES * most:
+        raise InvalidRequest(faults=[Fault("", f"the body has about {keys} keys; a series has three at most")])
     plain = _parse(body)
     if not isinstance(plain, dict):
         raise InvalidRequest(faults=[Fault("", f"the body is {_shown(plain)}; a request is an object with `series`")])

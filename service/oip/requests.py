@@ -12,6 +12,8 @@ from worker.requests import InvalidJson
 LENGTH_HEADER = "Inference-Header-Content-Length"
 SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
 SHARED_MEMORY = "shared_memory_region"
+MAX_COLONS = 100_000
+"""Colons in the JSON, of which each key has one, beyond which it is not looked through for what is wrong."""
 LONGEST_AXIS = 10**12
 """Far beyond what any limit lets in; so the sizes of shapes stay numbers that can be written down."""
 
@@ -155,6 +157,8 @@ def shown(name: str) -> str:
 
 
 def _decode(decoder: msgspec.json.Decoder[Kind], header: bytes) -> Kind:
+    if (keys := header.count(b":")) > MAX_COLONS:
+        raise InvalidInference(f"the JSON has about {keys} keys, of which at most {MAX_COLONS} are taken")
     try:
         return decoder.decode(header)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
