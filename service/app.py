@@ -52,6 +52,7 @@ def create_app(
     admission = Admission.of(settings)
     lifecycle = lifecycle or open_lifecycle(models, settings)
     app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # else a path with // is sent on to whatever host the caller says this is
     busy = app.extensions["busy"] = BusyRoutes(models, settings)
     app.register_blueprint(busy_routes(busy))
     app.register_blueprint(model_routes(models))

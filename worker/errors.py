@@ -39,7 +39,7 @@ class JobNotFound(JobError):
     """There is no job of that id, or no longer."""
 
     def __init__(self, *, job_id: str) -> None:
-        super().__init__(f"there is no job {job_id!r}; jobs are deleted when they expire")
+        super().__init__(f"there is no job {job_id[:60]!r}; jobs are deleted when they expire")
 
 
 class JobNotFinished(JobError):
