@@ -229,7 +229,7 @@ class StateUnavailable(HttpError):
 class DiskBusy(HttpError):
     """More bytes of bodies on their way than the disk is to hold."""
 
-    retry_after_s = 1
+    headers = MappingProxyType({"Retry-After": "1"})
 
     def __init__(self, *, most: int) -> None:
         super().__init__(f"bodies of {most} bytes are on their way already; try again in a second")
