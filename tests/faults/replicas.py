@@ -23,6 +23,7 @@ class Replica:
             "NEXTDAY_PORT": str(self._port),
             "NEXTDAY_PROCESSES": "1",
             "NEXTDAY_JOBS_URL": str(folder / "jobs"),
+            "NEXTDAY_STATE": str(folder / f"state-{self._port}"),
             **env,
         }
         self._process: subprocess.Popen[bytes]
