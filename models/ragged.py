@@ -42,10 +42,13 @@ class Ragged:
     @classmethod
     def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
         """The rows of all parts, in their order."""
-        lengths = np.concatenate([part.lengths for part in parts])
+        values = [part.values[part.offsets[0] : part.offsets[-1]] for part in parts]
+        lengths = [len(own) for own in values]  # each part's only row, as most have one
+        if any(len(part.offsets) != 2 for part in parts):
+            lengths = np.concatenate([part.lengths for part in parts]).tolist()
         offsets = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
-        return cls(np.concatenate([part.values[part.offsets[0] : part.offsets[-1]] for part in parts]), offsets)
+        return cls(np.concatenate(values), offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -65,22 +68,21 @@ class Ragged:
         """Those rows, in that order."""
         return Ragged.of([self[row] for row in rows])
 
-    def padded(self, rows: Ints) -> tuple[Floats, Ints]:
+    def padded(self, rows: Ints | slice) -> tuple[Floats, Ints]:
         """
         Some rows as the graph takes them.
 
         Args:
-            rows: Which rows, in which order, at least one. Shape ``(B,)``.
+            rows: Which rows, in which order, at least one, shape ``(B,)``; or from which to which, all of one length.
 
         Returns:
             Closes, right-padded with ones, shape ``(B, T)``, and the days that are real in each row, shape ``(B,)``.
         """
-        if len(rows) == 1:
-            only = self[int(rows[0])].astype(np.float32)
-            return only[None], np.array([len(only)])
+        if isinstance(rows, slice):
+            offsets = self.offsets[rows.start : rows.stop + 1]
+            closes = self.values[offsets[0] : offsets[-1]].astype(np.float32)
+            return closes.reshape(len(offsets) - 1, -1), offsets[1:] - offsets[:-1]
         starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
-        if (lengths == lengths[0]).all():
-            return self.values[starts[:, None] + np.arange(lengths[0])].astype(np.float32), lengths
         days = np.arange(lengths.max())
         inside = days < lengths[:, None]
         closes = np.ones(inside.shape, np.float32)

@@ -47,6 +47,8 @@ WAITING_A_THREAD = 4
 """Requests that wait for each thread of Flask's, or that draws paths, before more are turned away."""
 LARGEST_AT_ONCE = 4
 """Bodies of the largest size that a process keeps on disk at a time; of smaller ones as many more."""
+RUNS_AT_ONCE = 1
+"""Long runs that a process does beside its loop; it has a core to itself, and runs that share one are slow."""
 OPENED_BY_S = 30.0
 """Seconds in which the server has opened a file that it was told to send."""
 
@@ -71,7 +73,7 @@ class Door:
         self._health = ThreadPoolExecutor(HEALTH_THREADS, "health")
         self._large = ThreadPoolExecutor(LARGE_AT_ONCE, "large")
         self._heavy = ThreadPoolExecutor(LARGE_AT_ONCE, "heavy")
-        self._runs = ThreadPoolExecutor(LARGE_AT_ONCE, "runs")
+        self._runs = ThreadPoolExecutor(RUNS_AT_ONCE, "runs")
         self._room = Room(settings.max_in_flight)
         # Each within the room for all, so that those which take seconds leave some for those which take none.
         self._large_room = Room((settings.max_in_flight + 1) // 2)
