@@ -14,6 +14,7 @@ from tests.integration.server_process import Server
 
 FORECAST_BYTES = 16 * 1024 * 1024
 PIECES = b"1\r\nx\r\n" * 1_000_000 + b"0\r\n\r\n"
+OTHER = b'{"series":[{"id":"KO","closes":[62.855,63.24,62.609]}]}'
 LEFT_MIB = 10.0
 SOON_S = 5.0
 WARM_UP = 20
@@ -203,10 +204,10 @@ def test_callers_that_vanish_before_their_answer_take_nothing_from_those_who_sha
         others = [connect(url) for _ in range(10)]
         with connect(url) as staying:
             for each in others[:5]:
-                each.sendall(forecast())
+                each.sendall(forecast(OTHER))
             staying.sendall(forecast(Connection="close"))
             for each in others[5:]:
-                each.sendall(forecast())
+                each.sendall(forecast(OTHER))
             for each in others:
                 vanish(each)
 

@@ -75,19 +75,27 @@ def small(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Iterator
         yield running
 
 
+def asked(*places: int) -> bytes:
+    """A request for series of which no two are alike."""
+    series = [{"id": str(place), "closes": [100.0 + place, 101.0, 99.5 + place]} for place in places]
+    return forecast(json.dumps({"series": series}).encode(), Connection="close")
+
+
 def test_a_thousand_at_once_are_answered_right_or_told_to_come_back(small: Server) -> None:
-    wanted = talk(small.url, forecast(Connection="close")).last.json()
+    wanted = talk(small.url, asked(*range(AT_ONCE))).last.json()["forecasts"]
 
-    callers = storm(small.url, [forecast(Connection="close")] * AT_ONCE)
+    callers = storm(small.url, [asked(place) for place in range(AT_ONCE)])
 
-    statuses = [caller.found[0].status for caller in callers]
-    let_in = [caller for caller in callers if caller.found[0].status == 200]
-    assert set(statuses) == {200, 503}
+    found = [caller.found[0] for caller in callers]
+    let_in = [place for place in range(AT_ONCE) if found[place].status == 200]
+    took_s = sorted(callers[place].took_s for place in let_in)
+    assert {each.status for each in found} == {200, 503}
     assert len(let_in) >= IN_FLIGHT
-    assert all(caller.found[0].json() == wanted for caller in let_in)
-    assert {each.found[0].headers["retry-after"] for each in callers if each.found[0].status == 503} == {"1"}
-    assert sorted(caller.took_s for caller in let_in)[int(len(let_in) * 0.99)] < DEADLINE_S
-    assert probe_s(small.url) < 1
+    assert [found[place].json()["forecasts"] for place in let_in] == [[wanted[place]] for place in let_in]
+    assert {each.headers["retry-after"] for each in found if each.status == 503} == {"1"}
+    assert took_s[int(len(let_in) * 0.99)] < DEADLINE_S
+    assert probe_s(small.url) < LATEST_S
+    print(f"{len(let_in)} of {AT_ONCE} let in, 99th percentile {took_s[int(len(let_in) * 0.99)]:.3f} s")
 
 
 HISTORY = [100.0 + day % 7 for day in range(250)]

@@ -91,12 +91,12 @@ def talk(url: str, sent: bytes, *, end: bool = False) -> Talk:
         return hear(connection)
 
 
-def hear(connection: socket.socket, *, quiet_s: float = QUIET_S) -> Talk:
-    """What comes back on a connection."""
+def hear(connection: socket.socket, *, wait_s: float = DEADLINE_S) -> Talk:
+    """What comes back on a connection, once something does."""
     raw, closed = b"", False
     with suppress(ConnectionError):
         while not closed:
-            connection.settimeout(quiet_s if complete(raw) else DEADLINE_S)
+            connection.settimeout(QUIET_S if complete(raw) else wait_s)
             try:
                 part = connection.recv(1 << 20)
             except TimeoutError:
