@@ -84,6 +84,8 @@ class Client:
             document: Document = self._http.get("/readyz").json()
         except (httpx.HTTPError, ValueError) as error:
             raise self._away(error) from error
+        if "ready" not in document:  # a problem, or something else that answers here
+            raise ServiceAway(url=self.url, reason=f"GET /readyz says {str(document)[:200]}")
         return document
 
     def check_access(self) -> None:
