@@ -238,7 +238,7 @@ def serving_unready(folder: Path, **env: str) -> Iterator[Server]:
     """A server process that is live, and has ended afterwards."""
     with starting(folder, **env) as running:
         deadline = time.monotonic() + DEADLINE_S
-        while running.log.read_text().count("Started worker-") < 2:
+        while running.log.read_text().count(' runtime-1"') < 2:
             assert running.process.poll() is None, running.log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -61,7 +61,7 @@ def up(folder: Path, *front: Path, **env: str) -> Iterator[Server]:
     path = os.pathsep.join(map(str, (*front, ROOT)))
     with starting(folder, PYTHONPATH=path, **env) as server:
         deadline = time.monotonic() + DEADLINE_S
-        while server.log.read_text().count("Started worker-") < 2:
+        while server.log.read_text().count(' runtime-1"') < 2:
             assert server.process.poll() is None, server.log.read_text()
             assert time.monotonic() < deadline, server.log.read_text()
             time.sleep(0.05)

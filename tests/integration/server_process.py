@@ -18,11 +18,12 @@ DEADLINE_S = 60
 
 @dataclass(frozen=True)
 class Server:
-    """A server process, where it listens and what it has said."""
+    """A server process, where it listens, what it has said, and how many processes answer."""
 
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    processes: int
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def starting(folder: Path, **env: str) -> Iterator[Server]:
     env = {**os.environ, "NEXTDAY_PORT": str(port), **own, **env}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "nextday", "serve"], env=env, stdout=log, stderr=log)
-    running = Server(f"http://127.0.0.1:{port}", process, folder / "log")
+    running = Server(f"http://127.0.0.1:{port}", process, folder / "log", int(env.get("NEXTDAY_PROCESSES", "2")))
     try:
         yield running
     finally:
@@ -83,13 +84,13 @@ def wait_until_both_follow(server: Server) -> None:
 
 
 def wait_until_ready(server: Server) -> None:
-    """Both processes listen; the first that does answers for itself alone."""
+    """All processes listen; the first that does answers for itself alone."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
         assert server.process.poll() is None, server.log.read_text()
         try:
-            started = server.log.read_text().count("Started worker-")
-            if started >= 2 and httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200:
+            started = server.log.read_text().count(' runtime-1"')
+            if started >= server.processes and httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200:
                 return
         except httpx.TransportError:
             pass

@@ -235,7 +235,7 @@ def test_score_does_not_repeat_what_is_no_key(keyed: Keyed, tmp_path: Path) -> N
 
 
 def test_without_keys_this_machine_forecasts_and_submits_and_is_no_admin(service_url: str, tmp_path: Path) -> None:
-    keyed = Keyed(Server(service_url, None, tmp_path), tmp_path, {}, {})  # type: ignore[arg-type]
+    keyed = Keyed(Server(service_url, None, tmp_path, 2), tmp_path, {}, {})  # type: ignore[arg-type]
 
     assert [keyed.call(scope, None).status_code for scope in CALLS] == [200, 200, 403]
     assert "nextday keys new" in keyed.call("admin", None).json()["error"]

@@ -245,7 +245,7 @@ def test_a_process_that_is_started_anew_follows_what_was_wanted(server: Server, 
 
     os.kill(dead, signal.SIGKILL)
     until(lambda: len(set(answering(server)) - {dead, other}) == 1, "another process")
-    until(lambda: server.log.read_text().count("Started worker-") >= 3, "it listens")
+    until(lambda: server.log.read_text().count(' runtime-1"') >= 3, "it listens")
 
     digest = read_bundle(store / "lstm" / "1").card.digest
     with Stream(server.url) as stream:
