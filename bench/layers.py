@@ -35,9 +35,10 @@ from service.gather import Gathering
 from service.settings import ServiceSettings
 
 TOGETHER = 32
-REQUESTS = 1600
+REQUESTS = 640
 CLOSES = [round(100 + (day * 37 % 50) / 10, 2) for day in range(60)]
 BODY = json.dumps({"series": [{"id": "AAPL", "closes": CLOSES}]}).encode()
+Answer = Callable[[int, int], None]
 HEADERS = {"host": "bench", "content-type": "application/json", "content-length": str(len(BODY))}
 
 
@@ -68,8 +69,8 @@ def app_of(folder: Path, **settings: Any) -> tuple[Flask, ServiceSettings]:
     return app, wanted
 
 
-def layers(folder: Path) -> Iterator[tuple[str, Callable[[int], None]]]:
-    """Each layer's name, and what answers so many requests that came together."""
+def layers(folder: Path) -> Iterator[tuple[str, Answer]]:
+    """Each layer's name, and what answers so many requests that came together, so many times."""
     app, settings = app_of(folder)
     busy: BusyRoutes = app.extensions["busy"]
     forecaster = busy._models.get("lstm")
@@ -91,27 +92,47 @@ def layers(folder: Path) -> Iterator[tuple[str, Callable[[int], None]]]:
     loop = uvloop.new_event_loop()
     gather = Gathering(loop, ThreadPoolExecutor(1), seen=busy.seen)
 
-    async def ask(count: int) -> None:
-        await asyncio.gather(*(gather(forecaster, rows) for _ in range(count)))
+    async def share(count: int) -> None:
+        for answer in [gather(forecaster, rows) for _ in range(count)]:
+            await answer
 
-    yield "the graph, all rows in one run", graph
-    yield "a run for each request", lambda count: [forecaster.run(rows) for _ in range(count)].clear()
-    yield "a run that the requests of a turn of the loop share", lambda count: loop.run_until_complete(ask(count))
-    yield "body decoded and checked, answer encoded", decode_and_encode
+    yield "the graph, all rows in one run", again(graph)
+    yield "a run for each request", again(lambda count: [forecaster.run(rows) for _ in range(count)].clear())
+    yield "a run that the requests of a turn of the loop share", on(loop, share)
+    yield "the same without a loop, body decoded and checked, answer encoded", again(decode_and_encode)
     yield "front door, access log off", through(*app_of(folder, access_log="off"))
     yield "front door, as it ships", through(app, settings)
-    yield "Flask's route in place of the front door, one by one", in_flask
+    yield "Flask's route in place of the front door, one by one", again(in_flask)
 
 
-def through(app: Flask, settings: ServiceSettings) -> Callable[[int], None]:
+def again(answer: Callable[[int], None]) -> Answer:
+    def many(count: int, times: int) -> None:
+        for _ in range(times):
+            answer(count)
+
+    return many
+
+
+def on(loop: asyncio.AbstractEventLoop, answer: Callable[[int], Awaitable[None]]) -> Answer:
+    async def many(count: int, times: int) -> None:
+        for _ in range(times):
+            await answer(count)
+
+    return lambda count, times: loop.run_until_complete(many(count, times))
+
+
+def through(app: Flask, settings: ServiceSettings) -> Answer:
     door = Door(app, settings, Drain())
     loop = uvloop.new_event_loop()
     door.__rsgi_init__(loop)
 
     async def ask(count: int) -> None:
-        await asyncio.gather(*(door.__rsgi__(Scope, Proto()) for _ in range(count)))
+        if count == 1:
+            await door.__rsgi__(Scope, Proto())
+        else:
+            await asyncio.gather(*(door.__rsgi__(Scope, Proto()) for _ in range(count)))
 
-    return lambda count: loop.run_until_complete(ask(count))
+    return on(loop, ask)
 
 
 @click.command()
@@ -133,11 +154,11 @@ def main(rounds: int) -> None:
         )
 
 
-def cost_us(answer: Callable[[int], None], count: int) -> float:
+def cost_us(answer: Answer, count: int) -> float:
+    times = REQUESTS // count
     began = time.process_time()
-    for _ in range(REQUESTS // count // 4):
-        answer(count)
-    return (time.process_time() - began) / (REQUESTS // count // 4 * count) * 1e6
+    answer(count, times)
+    return (time.process_time() - began) / (times * count) * 1e6
 
 
 if __name__ == "__main__":
