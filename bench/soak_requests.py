@@ -111,7 +111,7 @@ def _bad_inferences() -> Iterator[Ask]:
         ("/v2 a length too long", INFER, right[:-8] + b"\x61" + b"\0" * 7, head, 400),
         ("/v2 an unknown model", "/v2/models/gru/infer", right, head, 404),
         ("/v2 an unknown version", "/v2/models/lstm/versions/99/infer", right, head, 404),
-        ("/v2 unload", "/v2/repository/models/lstm/unload", b"{}", "", 501),
+        ("/v2 unload", "/v2/repository/models/lstm/unload", b"{}", "", 403),
     ):
         yield _refused(name, _post(path, body, kind=OCTETS, length=length), status)
 

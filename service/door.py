@@ -27,7 +27,7 @@ from service.busy import LARGE_AT_ONCE, BusyRoute, BusyRoutes
 from service.cors import cors_headers, parse_origins
 from service.dispatch import EXCHANGE
 from service.drain import LOOK_S, Drain
-from service.errors import Forbidden, RateLimited
+from service.errors import PROTOCOL, Forbidden, Overloaded, RateLimited
 from service.exchange import Answer, Exchange
 from service.gate import CALLER
 from service.gather import Gathering, Ran
@@ -75,6 +75,7 @@ class Door:
         self._heavy = ThreadPoolExecutor(LARGE_AT_ONCE, "heavy")
         self._runs = ThreadPoolExecutor(RUNS_AT_ONCE, "runs")
         self._room = Room(settings.max_in_flight)
+        self._no_room = [_no_room(settings.max_in_flight, path) for path in ("/v1/forecasts", PROTOCOL)]
         # Each within the room for all, so that those which take seconds leave some for those which take none.
         self._large_room = Room((settings.max_in_flight + 1) // 2)
         self._heavy_room = Room(LARGE_AT_ONCE * (1 + WAITING_A_THREAD))
@@ -99,6 +100,9 @@ class Door:
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
         """Answer a request, or say why not."""
+        if self._room.full and (route := self._busy.find(scope.method, scope.path)):
+            await self._turn_away(route, scope, proto)
+            return
         get = scope.headers.get
         exchange = Exchange(get("x-request-id", ""), scope.method, scope.path)
         incoming = Incoming(scope, proto, self._patience, self._spool, self._settings)
@@ -121,6 +125,22 @@ class Door:
             exchange.trace = get("traceparent", ""), get("tracestate", "")
         told = exchange.answered(answer.status, received=incoming.announced, sent=sent)
         self._observers.answered(exchange.stages, told)
+
+    async def _turn_away(self, route: BusyRoute, scope: Scope, proto: HTTPProtocol) -> None:
+        """
+        Say that there is no room, for as little as can be: what it takes is taken from those who are let in.
+
+        So it is counted and not logged, and comes before keys and limits, which hold for those who are let in.
+        """
+        exchange = Exchange(scope.headers.get("x-request-id", ""), scope.method, scope.path)
+        incoming = Incoming(scope, proto, self._patience, self._spool, self._settings)
+        await incoming.skip()
+        status, fixed, content = self._no_room[scope.path.startswith(PROTOCOL)]
+        headers = [*fixed, *exchange.headers(), *cors_headers(scope.headers.get("origin"), self._origins)]
+        if incoming.unread or self._draining:
+            headers.append(("connection", "close"))
+        proto.response_bytes(status, headers, content)
+        self._observers.turned_away(exchange.stages, route.pattern, scope.method, status)
 
     async def _answer(self, scope: Scope, incoming: Incoming, exchange: Exchange) -> Answer | Called:
         if scope.method == "OPTIONS":  # it may be a browser's question beforehand, which has no key: Flask's gate knows
@@ -195,3 +215,8 @@ class Door:
             return None
         proto.response_bytes(status, headers, body)
         return len(body)
+
+
+def _no_room(most: int, path: str) -> Answer:
+    """What those are answered for whom there is no room, made beforehand."""
+    return copy_context().run(lambda: answer_to(Overloaded(most=most), Exchange("", "POST", path)))

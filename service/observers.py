@@ -109,6 +109,11 @@ class Observers:
             )
             self.traces.add(trace)
 
+    def turned_away(self, stages: Stages, route: str, method: str, status: int) -> None:
+        """Count a request for which there was no room; of such there may be so many that none is logged."""
+        self.metrics.request(route, method, status, stages.total_ns / 1e9)
+        self.metrics.rejected("overloaded")
+
     def _log(self, stages: Stages, exchange: Answered, took_ns: int) -> None:
         about: dict[str, str | int] = {}
         if exchange.key:

@@ -11,12 +11,18 @@ class Room:
 
     Attributes:
         taken: How many are in it.
+        most: How many it has places for.
     """
 
     def __init__(self, most: int) -> None:
         """Room for so many."""
         self.taken = 0
-        self._most = most
+        self.most = most
+
+    @property
+    def full(self) -> bool:
+        """Whether whoever comes now is turned away."""
+        return self.taken >= self.most
 
     def __enter__(self) -> None:
         """
@@ -25,8 +31,8 @@ class Room:
         Raises:
             Overloaded: There is none.
         """
-        if self.taken >= self._most:
-            raise Overloaded(most=self._most)
+        if self.full:
+            raise Overloaded(most=self.most)
         self.taken += 1
 
     def __exit__(self, *_error: type[BaseException] | BaseException | TracebackType | None) -> None:

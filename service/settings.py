@@ -18,7 +18,7 @@ class ServiceSettings(WorkerSettings):
     port: int = setting(8000, "port to listen on", least=1)
     processes: int = setting(2, "processes that answer requests", least=1)
     threads: int = setting(16, "requests other than forecasts that one process answers at a time", least=1)
-    max_in_flight: int = setting(128, "forecast requests that one process lets in at a time; more get a 503", least=1)
+    max_in_flight: int = setting(64, "forecast requests that one process lets in at a time; more get a 503", least=1)
     body_s: float = setting(30.0, "seconds that a body may fall behind 16 KiB a second before it gets a 408", least=0.1)
     drain_notice_s: float = setting(
         1.0, "seconds that the port stays open once the service is told to stop and says that it is not ready", least=0

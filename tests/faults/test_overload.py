@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
+import httpx
 import pytest
 
 from tests.faults.processes import disk_bytes, eventually
@@ -93,9 +94,18 @@ def test_a_thousand_at_once_are_answered_right_or_told_to_come_back(small: Serve
     assert len(let_in) >= IN_FLIGHT
     assert [found[place].json()["forecasts"] for place in let_in] == [[wanted[place]] for place in let_in]
     assert {each.headers["retry-after"] for each in found if each.status == 503} == {"1"}
+    assert all(each.headers["x-request-id"] for each in found)
+    assert turned_away(small) == AT_ONCE - len(let_in)
     assert took_s[int(len(let_in) * 0.99)] < DEADLINE_S
     assert probe_s(small.url) < LATEST_S
     print(f"{len(let_in)} of {AT_ONCE} let in, 99th percentile {took_s[int(len(let_in) * 0.99)]:.3f} s")
+
+
+def turned_away(server: Server) -> float:
+    """How many requests the server has counted for which there was no room."""
+    lines = httpx.get(f"{server.url}/metrics", timeout=DEADLINE_S).text.splitlines()
+    counted = 'nextday_rejections_total{reason="overloaded"}'
+    return next(float(line.split()[-1]) for line in lines if line.startswith(counted))
 
 
 HISTORY = [100.0 + day % 7 for day in range(250)]
