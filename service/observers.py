@@ -13,6 +13,9 @@ from service.stages import Stages
 from service.tallies import OTHER
 from service.tracing import Trace, Traces
 
+OVERLOADED = "overloaded"
+"""The problem of those for whom there is no room."""
+
 
 class Answered(NamedTuple):
     """
@@ -91,7 +94,9 @@ class Observers:
         self.metrics.request(route, method, exchange.status, took_ns / 1e9, stages)
         if exchange.problem:
             self.metrics.rejected(exchange.problem)
-        if self.access.on:
+        if (
+            self.access.on and exchange.problem != OVERLOADED
+        ):  # of these there may be many, and each would cost the others
             self._log(stages, exchange, took_ns)
         if self.traces:
             trace = Trace(
@@ -110,9 +115,9 @@ class Observers:
             self.traces.add(trace)
 
     def turned_away(self, stages: Stages, route: str, method: str, status: int) -> None:
-        """Count a request for which there was no room; of such there may be so many that none is logged."""
+        """Count a request for which there was no room, at once."""
         self.metrics.request(route, method, status, stages.total_ns / 1e9)
-        self.metrics.rejected("overloaded")
+        self.metrics.rejected(OVERLOADED)
 
     def _log(self, stages: Stages, exchange: Answered, took_ns: int) -> None:
         about: dict[str, str | int] = {}

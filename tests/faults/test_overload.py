@@ -96,6 +96,8 @@ def test_a_thousand_at_once_are_answered_right_or_told_to_come_back(small: Serve
     assert {each.headers["retry-after"] for each in found if each.status == 503} == {"1"}
     assert all(each.headers["x-request-id"] for each in found)
     assert turned_away(small) == AT_ONCE - len(let_in)
+    eventually(lambda: small.log.read_text().count('"status":200') >= len(let_in))
+    assert '"status":503' not in small.log.read_text()
     assert took_s[int(len(let_in) * 0.99)] < DEADLINE_S
     assert probe_s(small.url) < LATEST_S
     print(f"{len(let_in)} of {AT_ONCE} let in, 99th percentile {took_s[int(len(let_in) * 0.99)]:.3f} s")
