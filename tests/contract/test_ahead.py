@@ -41,6 +41,7 @@ def test_the_same_seed_gives_the_same_paths_and_another_gives_others(walk: Walk)
     assert not np.array_equal(first[1:], other[1:])
 
 
+@pytest.mark.slow
 def test_bands_widen_about_as_the_root_of_the_days(walk: Walk) -> None:
     ahead = np.log(forecast_ahead(walk, prices(400), MAX_HORIZON, paths=4000))
     widths = ahead[:, LEVELS.index(0.9)] - ahead[:, LEVELS.index(0.1)]
@@ -58,6 +59,7 @@ def test_closes_that_leap_by_sixty_orders_of_magnitude_still_give_prices(walk: W
     assert (ahead > 0).all()
 
 
+@pytest.mark.slow
 def test_a_walk_from_a_state_forecasts_as_a_walk_of_the_closes_up_to_that_day(walk: Walk) -> None:
     closes, last = prices(400), np.array([300, 320, 399])
 

@@ -245,6 +245,7 @@ def serving_unready(folder: Path, **env: str) -> Iterator[Server]:
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variable", "status"), [("NEXTDAY_STORE", "404"), ("NEXTDAY_DEVICE", "503")])
 def test_a_server_without_its_models_or_its_gpu_is_live_and_not_ready(
     tmp_path: Path, variable: str, status: str

@@ -116,6 +116,7 @@ def test_a_load_with_failed_requests_is_no_speed(said: str) -> None:
         read(said)
 
 
+@pytest.mark.slow
 def test_a_server_ends_with_all_that_it_started() -> None:
     server = subprocess.Popen(
         ["sh", "-c", "setsid sleep 60 & sleep 60 & echo up; wait"],

@@ -145,6 +145,7 @@ def test_another_body_than_the_wanted_one_is_seen() -> None:
     assert {each.name: each.as_wanted for each in record} == {"right": True, "wrong": False}
 
 
+@pytest.mark.slow
 def test_a_large_body_goes_out_in_parts() -> None:
     large = Request("large", http("POST", "/", b"." * 30_000_000 + b"body"))
     with server(lambda connection: connection.sendall(ANSWER)) as port, Clients(port, 1) as clients:

@@ -249,6 +249,7 @@ def test_after_the_same_steps_open_gates_hold_what_an_rnn_has_forgotten() -> Non
     assert accuracies["rnn"] < 0.6
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(measured: Gradients) -> None:
     again = measure(TINY)
     other = fresh_profiles(dataclasses.replace(TINY, seed=1), "rnn", closes(TINY))

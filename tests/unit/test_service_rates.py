@@ -142,6 +142,7 @@ print(through)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_per_s", [5.0, 300.0])
 def test_processes_at_once_together_get_the_rate_and_little_less(rate_per_s: float, tmp_path: Path) -> None:
     command = [sys.executable, "-c", ASK, str(tmp_path), str(rate_per_s)]

@@ -12,6 +12,7 @@ from service.spool import Spool, Spooled
 from worker.errors import StorageUnavailable
 
 
+@pytest.mark.slow
 def test_who_brings_something_is_waited_for_and_who_stalls_is_not() -> None:
     async def bring(patience: Patience, parts: int) -> int:
         brought, task = 0, patience.begin(2 * LOOK_S)
