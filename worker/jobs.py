@@ -1,17 +1,14 @@
 """What a job is: submitted, looked at, cancelled, read. The service's only way into the queue."""
 
-import hashlib
 import logging
 import secrets
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import msgspec
-import pyarrow as pa
 import redis
 from kombu.exceptions import OperationalError
 from redis.backoff import NoBackoff
@@ -19,30 +16,25 @@ from redis.retry import Retry
 
 from models.bundle import Card
 from models.repository import Repository
-from worker import results
+from worker import downloads, results
 from worker.answers import level_columns
 from worker.app import KEY_PREFIX, Publish, publisher
 from worker.blobs import Blobs, sha256
-from worker.chunks import input_name, result_name
 from worker.errors import (
     IdempotencyConflict,
     JobNotFinished,
     JobNotFound,
     QueueUnavailable,
-    ResultsDamaged,
     StorageUnavailable,
     TooManyJobs,
 )
+from worker.intake import Stored, Upload, take
 from worker.ledger import ENDED, Done, Ledger, Record, Status, Submission
 from worker.requests import Options
 from worker.settings import WorkerSettings
-from worker.tables import Plan, read_upload, write_chunks
 
 QUEUE_TIMEOUT_S = 1.0
 """Seconds that Redis may take to answer the service."""
-COPY_BYTES = 1024 * 1024
-LARGE_BYTES = 8 * 1024 * 1024
-"""Uploads over this are read one at a time, since a table in memory takes many times its bytes on disk."""
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +102,6 @@ class Jobs:
         self._blobs = blobs
         self._models = models
         self._publish = publish
-        self._turn = threading.Lock()
 
     @classmethod
     def connect(cls, settings: WorkerSettings, models: Repository) -> "Jobs":
@@ -152,7 +143,8 @@ class Jobs:
             self._ledger.unfinished()  # a queue that is away is said before an upload is read
         job_id = secrets.token_hex(16)
         try:
-            stored = self._store_input(job_id, body, media_type, options)
+            upload = Upload(body, media_type)
+            stored = take(upload, job_id=job_id, blobs=self._blobs, settings=self._settings, options=options)
             forecaster = self._models.get(stored.options.model, stored.options.version)
             levels = level_columns(stored.options.levels, forecaster.card.levels)
         except OSError as error:
@@ -211,16 +203,13 @@ class Jobs:
         """
         results.check_format(media_type)
         record, done = self._ended(job_id)
-        levels = level_columns(_levels(record.levels), _levels(record.model_levels))
-        return (
-            results.forecasts(table, media_type, levels, first=first) for first, table in self._tables(record.id, done)
-        )
+        return downloads.forecasts(record, done, media_type, self._blobs)
 
     def errors(self, job_id: str, media_type: str) -> Iterator[bytes]:
         """Rows of an ended job that have an error; raises as `results` does."""
         results.check_format(media_type)
         record, done = self._ended(job_id)
-        return (results.errors(table, media_type, first=first) for first, table in self._tables(record.id, done))
+        return downloads.errors(record, done, media_type, self._blobs)
 
     def queue_state(self) -> dict[str, object]:
         """Whether the queue answers, and who works on it; never raises."""
@@ -239,23 +228,8 @@ class Jobs:
         with _queue():
             return Backlog(*self._ledger.backlog(), len(self._ledger.workers()))
 
-    def _store_input(self, job_id: str, body: BinaryIO, media_type: str, options: Options) -> "_Stored":
-        """The upload as chunks on disk."""
-        digest = hashlib.sha256(media_type.encode())
-        settings = self._settings
-        with self._blobs.scratch() as upload:
-            while part := body.read(COPY_BYTES):
-                digest.update(part)
-                upload.write(part)
-            large = upload.tell() > LARGE_BYTES
-            upload.seek(0)
-            with self._turn if large else nullcontext(), self._blobs.create(input_name(job_id)) as sink:
-                entries, own_options = read_upload(upload, media_type)
-                plan = write_chunks(entries, sink, chunk_rows=settings.chunk_rows, chunk_closes=settings.chunk_closes)
-        return _Stored(plan, digest.hexdigest(), own_options or options)
-
     def _enter(
-        self, job_id: str, stored: "_Stored", card: Card, levels: Sequence[float], key: str
+        self, job_id: str, stored: Stored, card: Card, levels: Sequence[float], key: str
     ) -> tuple[Record, Submission]:
         """Put a job into the ledger; its record as it stands there if it is accepted."""
         record: dict[str, str | int] = {
@@ -300,27 +274,7 @@ class Jobs:
         if record.status not in ENDED:
             raise JobNotFinished(job_id=job_id, status=record.status)
         with _queue():
-            done = self._ledger.results(job_id)
-        for chunk, result in done.items():
-            if not self._blobs.exists(result_name(job_id, chunk, result.sha256)):
-                raise ResultsDamaged(job_id=job_id, chunk=chunk)
-        return record, done
-
-    def _tables(self, job_id: str, done: dict[int, Done]) -> Iterator[tuple[bool, pa.Table]]:
-        """Each chunk's stored results, once their bytes are those that the ledger knows."""
-        for place, (chunk, result) in enumerate(done.items()):
-            content = self._blobs.read(result_name(job_id, chunk, result.sha256))
-            if sha256(content) != result.sha256:
-                raise ResultsDamaged(job_id=job_id, chunk=chunk)
-            yield place == 0, pa.ipc.open_file(content).read_all()
-
-
-class _Stored(msgspec.Struct, frozen=True):
-    """An upload on disk: how it was cut, the sha256 of its bytes, and the options that hold for it."""
-
-    plan: Plan
-    sha256: str
-    options: Options
+            return record, self._ledger.results(job_id)
 
 
 def _view(record: Record) -> Job:
