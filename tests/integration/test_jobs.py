@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from worker.blobs import Blobs
 from worker.chunks import Chunks, input_name
 from worker.errors import (
     IdempotencyConflict,
+    JobExpired,
     JobNotFinished,
     JobNotFound,
     QueueUnavailable,
@@ -31,12 +32,14 @@ from worker.errors import (
     StorageUnavailable,
     TooManyJobs,
 )
-from worker.jobs import Job, Jobs
+from worker.intake import Upload
+from worker.jobs import Jobs, Wishes
 from worker.ledger import Ledger
 from worker.requests import Options
 from worker.settings import WorkerSettings
 from worker.sweeper import Sweeper
 from worker.tables import CSV, NDJSON
+from worker.views import Job
 from worker.work import connect_ledger
 
 DEADLINE_S = 60
@@ -53,7 +56,6 @@ def settings(tmp_path: Path, valkey_url: str) -> WorkerSettings:
         chunk_rows=50,
         lease_s=1.0,
         sweep_s=0.1,
-        resend_s=1.0,
         worker_threads=2,
     )
 
@@ -89,13 +91,13 @@ def chunks(settings: WorkerSettings, ledger: Ledger, blobs: Blobs, models: Repos
 
 @pytest.fixture
 def sweeper(settings: WorkerSettings, ledger: Ledger, blobs: Blobs, chunks: Chunks) -> Sweeper:
-    """A sweeper that works on a chunk itself rather than send it."""
+    """A sweeper that works itself rather than send messages."""
 
-    def work(due: Iterable[tuple[str, int]]) -> None:
-        for job_id, chunk in due:
-            chunks.work_on(job_id, chunk)
+    def work(messages: int) -> None:
+        for _ in range(messages):
+            chunks.work_once()
 
-    return Sweeper(settings, ledger, blobs, work, "test")
+    return Sweeper(settings, ledger, blobs, work, "test", pins=chunks.pins)
 
 
 @contextmanager
@@ -133,7 +135,10 @@ def ndjson(rows: list[list[float]]) -> bytes:
 
 
 def submit(jobs: Jobs, body: bytes, media_type: str = NDJSON, key: str | None = None, **options) -> Job:
-    return jobs.submit(io.BytesIO(body), media_type, options=Options(**options), idempotency_key=key)
+    asked = {name: options.pop(name) for name in ("owner",) if name in options}
+    wishes = {name: options.pop(name) for name in ("join", "webhook", "expires_in_h") if name in options}
+    wishes = Wishes(options=Options(**options), **wishes)
+    return jobs.submit(Upload(io.BytesIO(body), media_type), wishes=wishes, idempotency_key=key, **asked)
 
 
 def ended(jobs: Jobs, job: Job) -> Job:
@@ -146,12 +151,26 @@ def read_lines(parts: Iterator[bytes]) -> list[dict]:
 
 
 def work_off(jobs: Jobs, chunks: Chunks, job: Job) -> Job:
-    """Work on every chunk in this process."""
-    for chunk in range(1000):
-        if jobs.get(job.id).status in ("completed", "failed", "cancelled"):
-            break
-        chunks.work_on(job.id, chunk)
+    """Do all there is to do in this process."""
+    while chunks.work_once() != "nothing":
+        pass
     return jobs.get(job.id)
+
+
+def let_time_pass(settings: WorkerSettings, ledger: Ledger) -> None:
+    """Let all leases and waits be over now."""
+    with redis.Redis.from_url(settings.redis_url) as connection:
+        for member in connection.zrange("nextday:due", 0, -1):
+            connection.zadd("nextday:due", {member: 1})
+    ledger.sweep(window=1)
+
+
+def kill_workers(settings: WorkerSettings, ledger: Ledger, times: int) -> None:
+    """Let workers take a chunk and die over it, so often."""
+    for _ in range(times):
+        assert ledger.claim("dies", lease_s=0.001, max_attempts=settings.max_attempts).kind == "score"
+        time.sleep(0.01)
+        ledger.sweep(window=1)
 
 
 def test_a_job_gives_the_forecaster_s_own_numbers_in_input_order(
@@ -197,7 +216,7 @@ def test_a_worker_killed_in_the_middle_of_100_000_series_costs_nothing_but_time(
 def test_a_job_whose_messages_were_all_lost_is_swept_up(settings: WorkerSettings, jobs: Jobs, tmp_path: Path) -> None:
     job = submit(jobs, ndjson(walks(120)))
     with redis.Redis.from_url(settings.redis_url) as connection:
-        connection.delete("nextday:chunks")
+        connection.delete("nextday:work")
 
     with worker(settings, tmp_path / "worker.log"):
         assert ended(jobs, job).status == "completed"
@@ -241,9 +260,7 @@ def test_a_chunk_that_cannot_be_scored_becomes_error_rows_and_the_rest_is_delive
     settings: WorkerSettings, jobs: Jobs, chunks: Chunks, ledger: Ledger
 ) -> None:
     job = submit(jobs, ndjson(walks(100)))
-    for _ in range(settings.max_attempts):
-        ledger.claim(job.id, 0, "dies", lease_s=0.001, max_attempts=settings.max_attempts)
-        time.sleep(0.01)
+    kill_workers(settings, ledger, settings.max_attempts)
 
     job = work_off(jobs, chunks, job)
 
@@ -257,12 +274,16 @@ def test_a_chunk_that_fails_comes_again_later(
     job = submit(jobs, ndjson(walks(10)))
     input_file = Path(settings.jobs_url) / input_name(job.id)
     input_file.rename(input_file.with_suffix(".away"))
-    assert chunks.work_on(job.id, 0) == "failed"
+    assert chunks.work_once() == "score"
+    assert chunks.work_once() == "nothing"
     input_file.with_suffix(".away").rename(input_file)
+
+    with redis.Redis.from_url(settings.redis_url) as connection:
+        connection.delete("nextday:work")  # else the message of the submission will do
 
     eventually(lambda: sweeper.sweep() == 1)
 
-    assert jobs.get(job.id).status == "completed"
+    assert work_off(jobs, chunks, job).status == "completed"
 
 
 def test_a_job_whose_input_is_gone_for_good_fails(
@@ -270,25 +291,24 @@ def test_a_job_whose_input_is_gone_for_good_fails(
 ) -> None:
     job = submit(jobs, ndjson(walks(10)))
     (Path(settings.jobs_url) / input_name(job.id)).unlink()
-    for _ in range(settings.max_attempts):
-        ledger.claim(job.id, 0, "dies", lease_s=0.001, max_attempts=settings.max_attempts)
-        time.sleep(0.01)
+    kill_workers(settings, ledger, settings.max_attempts)
 
-    chunks.work_on(job.id, 0)
+    chunks.work_once()
 
     assert jobs.get(job.id).status == "failed"
     assert "input" in jobs.get(job.id).reason
 
 
 def test_a_job_whose_input_is_damaged_fails_rather_than_runs_for_ever(
-    settings: WorkerSettings, jobs: Jobs, chunks: Chunks
+    settings: WorkerSettings, jobs: Jobs, chunks: Chunks, ledger: Ledger
 ) -> None:
     job = submit(jobs, ndjson(walks(10)))
     input_file = Path(settings.jobs_url) / input_name(job.id)
     input_file.write_bytes(input_file.read_bytes()[:-20])
 
     for _ in range(settings.max_attempts):
-        assert chunks.work_on(job.id, 0) == "failed"
+        assert chunks.work_once() == "score"
+        let_time_pass(settings, ledger)
 
     assert jobs.get(job.id).status == "failed"
     assert "damaged" in jobs.get(job.id).reason
@@ -296,12 +316,13 @@ def test_a_job_whose_input_is_damaged_fails_rather_than_runs_for_ever(
 
 def test_a_result_that_is_counted_is_never_deleted(jobs: Jobs, chunks: Chunks, ledger: Ledger) -> None:
     job = submit(jobs, ndjson(walks(10)))
-    table = chunks._results(job.id, 0, "", set_it_aside=False)
-    ledger.claim(job.id, 0, "a", lease_s=60, max_attempts=5)
+    claim = ledger.claim("a", lease_s=60, max_attempts=5)
+    scored = chunks._results(claim)
 
-    outcomes = [chunks._store(job.id, 0, table) for _ in range(2)]  # the second, after the job has ended
+    chunks._store(claim, *scored)
+    work_off(jobs, chunks, job)
+    chunks._store(claim, *scored)  # after the job has ended
 
-    assert outcomes == ["counted", "double"]
     assert len(read_lines(jobs.results(job.id, NDJSON))) == 10
 
 
@@ -319,12 +340,12 @@ def test_cleaning_leaves_alone_what_is_not_ours(settings: WorkerSettings, jobs: 
 
 def test_a_cancelled_job_keeps_what_was_done(jobs: Jobs, chunks: Chunks) -> None:
     job = submit(jobs, ndjson(walks(100)))
-    chunks.work_on(job.id, 0)
+    chunks.work_once()
 
     job = jobs.cancel(job.id)
 
     assert job.status == "cancelled"
-    assert chunks.work_on(job.id, 1) == "over"
+    assert chunks.work_once() == "nothing"
     assert len(read_lines(jobs.results(job.id, NDJSON))) == 50
 
 
@@ -358,7 +379,7 @@ def test_what_is_refused_leaves_nothing_behind(
     with pytest.raises(InputError):
         submit(jobs, body, **options)
 
-    assert jobs.newest(limit=10) == []
+    assert jobs.page(limit=10).jobs == []
     assert list(Path(settings.jobs_url).rglob("*")) == []
 
 
@@ -389,7 +410,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_accepts_nothing(
     with pytest.raises(StorageUnavailable):
         submit(jobs, ndjson(walks(2)))
 
-    assert jobs.newest(limit=1) == []
+    assert jobs.page(limit=1).jobs == []
 
 
 def test_a_result_file_that_changed_on_disk_is_not_given_out(
@@ -405,8 +426,8 @@ def test_a_result_file_that_changed_on_disk_is_not_given_out(
         list(jobs.results(job.id, NDJSON))
 
 
-def test_an_expired_job_is_deleted_with_its_files(
-    settings: WorkerSettings, connect: Callable[..., Jobs], sweeper: Sweeper
+def test_an_expired_job_s_files_are_deleted_and_it_is_told_of_for_a_day(
+    settings: WorkerSettings, connect: Callable[..., Jobs], sweeper: Sweeper, ledger: Ledger
 ) -> None:
     jobs = connect(retention_h=0.0)
     job = submit(jobs, ndjson(walks(2)))
@@ -414,6 +435,13 @@ def test_an_expired_job_is_deleted_with_its_files(
     sweeper.clean()
 
     assert list(Path(settings.jobs_url).iterdir()) == []
-    assert jobs.newest(limit=10) == []
+    assert jobs.get(job.id).status == "expired"
+    with pytest.raises(JobExpired):
+        jobs.results(job.id, NDJSON)
+    with redis.Redis.from_url(settings.redis_url) as connection:
+        remaining_s = connection.zscore("nextday:expiry", job.id) / 1000 - connection.time()[0]
+        assert 86_000 < remaining_s < 86_500
+        connection.zadd("nextday:expiry", {job.id: 1})
+    sweeper.clean()
     with pytest.raises(JobNotFound):
         jobs.get(job.id)
