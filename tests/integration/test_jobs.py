@@ -1,26 +1,29 @@
 """Jobs from upload to results, over a real Valkey and real Celery worker processes."""
 
 import csv
-import io
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import orjson
 import pytest
 import redis
 
 from models.errors import InputError
 from models.ragged import Ragged
 from models.repository import Repository
-from worker.blobs import Blobs
+from tests.integration.job_steps import (
+    ended,
+    eventually,
+    kill_workers,
+    let_time_pass,
+    ndjson,
+    read_lines,
+    submit,
+    walks,
+    work_off,
+    worker,
+)
 from worker.chunks import Chunks, input_name
 from worker.errors import (
     IdempotencyConflict,
@@ -32,145 +35,11 @@ from worker.errors import (
     StorageUnavailable,
     TooManyJobs,
 )
-from worker.intake import Upload
-from worker.jobs import Jobs, Wishes
+from worker.jobs import Jobs
 from worker.ledger import Ledger
-from worker.requests import Options
 from worker.settings import WorkerSettings
 from worker.sweeper import Sweeper
 from worker.tables import CSV, NDJSON
-from worker.views import Job
-from worker.work import connect_ledger
-
-DEADLINE_S = 60
-
-
-@pytest.fixture
-def settings(tmp_path: Path, valkey_url: str) -> WorkerSettings:
-    with redis.Redis.from_url(valkey_url) as connection:
-        connection.flushdb()
-    return WorkerSettings(
-        redis_url=valkey_url,
-        jobs_url=str(tmp_path / "jobs"),
-        device="cpu",
-        chunk_rows=50,
-        lease_s=1.0,
-        sweep_s=0.1,
-        worker_threads=2,
-    )
-
-
-@pytest.fixture
-def connect(settings: WorkerSettings, models: Repository) -> Iterator[Callable[..., Jobs]]:
-    """Jobs under other settings than the usual."""
-    with ExitStack() as opened:
-        yield lambda **changes: opened.enter_context(closing(Jobs.connect(replace(settings, **changes), models)))
-
-
-@pytest.fixture
-def jobs(connect: Callable[..., Jobs]) -> Jobs:
-    return connect()
-
-
-@pytest.fixture
-def ledger(settings: WorkerSettings) -> Iterator[Ledger]:
-    with closing(connect_ledger(settings)) as opened:
-        yield opened
-
-
-@pytest.fixture
-def blobs(settings: WorkerSettings) -> Blobs:
-    return Blobs(Path(settings.jobs_url))
-
-
-@pytest.fixture
-def chunks(settings: WorkerSettings, ledger: Ledger, blobs: Blobs, models: Repository) -> Chunks:
-    """A worker's inside, for tests that say themselves what is worked on."""
-    return Chunks(settings, ledger, blobs, models)
-
-
-@pytest.fixture
-def sweeper(settings: WorkerSettings, ledger: Ledger, blobs: Blobs, chunks: Chunks) -> Sweeper:
-    """A sweeper that works itself rather than send messages."""
-
-    def work(messages: int) -> None:
-        for _ in range(messages):
-            chunks.work_once()
-
-    return Sweeper(settings, ledger, blobs, work, "test", pins=chunks.pins)
-
-
-@contextmanager
-def worker(settings: WorkerSettings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A real worker process, ended by its id."""
-    given = {field: str(getattr(settings, field)) for field in settings.__dataclass_fields__}
-    env = {**os.environ, **{f"NEXTDAY_{field.upper()}": value for field, value in given.items()}}
-    with log.open("ab") as output:
-        process = subprocess.Popen([sys.executable, "-m", "nextday", "work"], env=env, stdout=output, stderr=output)
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-
-
-def eventually(what: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
-    end = time.monotonic() + deadline_s
-    while not what():
-        assert time.monotonic() < end, "it did not come to pass in time"
-        time.sleep(0.02)
-
-
-def walks(rows: int, days: int = 60, seed: int = 0) -> list[list[float]]:
-    steps = np.random.default_rng(seed).standard_t(4, (rows, days)) * 0.01
-    return np.round(100 * np.exp(np.cumsum(steps, axis=1)), 2).tolist()
-
-
-def ndjson(rows: list[list[float]]) -> bytes:
-    return b"\n".join(orjson.dumps({"id": f"series-{row}", "closes": closes}) for row, closes in enumerate(rows))
-
-
-def submit(jobs: Jobs, body: bytes, media_type: str = NDJSON, key: str | None = None, **options) -> Job:
-    asked = {name: options.pop(name) for name in ("owner",) if name in options}
-    wishes = {name: options.pop(name) for name in ("join", "webhook", "expires_in_h") if name in options}
-    wishes = Wishes(options=Options(**options), **wishes)
-    return jobs.submit(Upload(io.BytesIO(body), media_type), wishes=wishes, idempotency_key=key, **asked)
-
-
-def ended(jobs: Jobs, job: Job) -> Job:
-    eventually(lambda: jobs.get(job.id).status in ("completed", "failed", "cancelled"))
-    return jobs.get(job.id)
-
-
-def read_lines(parts: Iterator[bytes]) -> list[dict]:
-    return [orjson.loads(line) for line in b"".join(parts).splitlines()]
-
-
-def work_off(jobs: Jobs, chunks: Chunks, job: Job) -> Job:
-    """Do all there is to do in this process."""
-    while chunks.work_once() != "nothing":
-        pass
-    return jobs.get(job.id)
-
-
-def let_time_pass(settings: WorkerSettings, ledger: Ledger) -> None:
-    """Let all leases and waits be over now."""
-    with redis.Redis.from_url(settings.redis_url) as connection:
-        for member in connection.zrange("nextday:due", 0, -1):
-            connection.zadd("nextday:due", {member: 1})
-    ledger.sweep(window=1)
-
-
-def kill_workers(settings: WorkerSettings, ledger: Ledger, times: int) -> None:
-    """Let workers take a chunk and die over it, so often."""
-    for _ in range(times):
-        assert ledger.claim("dies", lease_s=0.001, max_attempts=settings.max_attempts).kind == "score"
-        time.sleep(0.01)
-        ledger.sweep(window=1)
 
 
 def test_a_job_gives_the_forecaster_s_own_numbers_in_input_order(

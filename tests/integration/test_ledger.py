@@ -21,6 +21,12 @@ from tests.integration.ledger_steps import (
 from worker.ledger import VERIFY, Claim, Done, Ledger
 
 
+@pytest.fixture
+def ledger(valkey: redis.Redis) -> Ledger:
+    """A ledger with nothing in it, and a queue that is a list."""
+    return Ledger(valkey, prefix="test:", queue="chunks")
+
+
 def test_a_job_ends_once_its_results_are_verified_and_its_counts_add_up(ledger: Ledger) -> None:
     submit(ledger)
     for chunk in range(3):

@@ -9,6 +9,12 @@ from tests.integration.ledger_steps import LIMITS, LONG_S, OVER_S, RECORD, claim
 from worker.ledger import VERIFY, Claim, Done, Ledger, Limits
 
 
+@pytest.fixture
+def ledger(valkey: redis.Redis) -> Ledger:
+    """A ledger with nothing in it, and a queue that is a list."""
+    return Ledger(valkey, prefix="test:", queue="chunks")
+
+
 def test_a_cancelled_job_resumes_with_what_is_missing(ledger: Ledger) -> None:
     submit(ledger)
     done(ledger, claim(ledger))
