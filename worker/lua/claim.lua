@@ -58,7 +58,7 @@ local function claim()
     local record = redis.call('HMGET', key('job', id), 'status', 'completed', 'failed', 'model', 'version', 'digest')
     if record[1] == 'queued' then
         redis.call('HSETNX', key('job', id), 'started_at', at)
-        redis.call('HSET', key('job', id), 'status', 'in_progress', 'rated_from', at, 'rated_rows', record[2] + record[3])
+        redis.call('HSET', key('job', id), 'status', 'in_progress', 'rated_at', at, 'rated_rows', record[2] + record[3])
     end
     local kind = chunk == VERIFY and 'verify' or tired and 'set aside' or 'score'
     return {kind, id, chunk, record[4], record[5], record[6]}
