@@ -135,6 +135,7 @@ def test_alerts_ask_for_metrics_that_there_are_with_labels_that_they_have() -> N
         "docs/servers.md",
         "docs/family.md",
         "docs/gradients.md",
+        "docs/jobs.md",
         "docs/models.md",
         "docs/protocol.md",
         "docs/security.md",
