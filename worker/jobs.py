@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import msgspec
@@ -16,10 +15,10 @@ from redis.retry import Retry
 
 from models.bundle import Card
 from models.repository import Repository
-from worker import downloads, results
 from worker.answers import level_columns
 from worker.app import KEY_PREFIX, Publish, publisher
 from worker.blobs import Blobs, sha256
+from worker.downloads import Download, Downloads
 from worker.errors import (
     IdempotencyConflict,
     JobNotFinished,
@@ -100,6 +99,7 @@ class Jobs:
         self._settings = settings
         self._ledger = ledger
         self._blobs = blobs
+        self._downloads = Downloads(blobs)
         self._models = models
         self._publish = publish
 
@@ -115,7 +115,7 @@ class Jobs:
         )
         ledger = Ledger(connection, prefix=KEY_PREFIX)
         return cls(
-            settings, ledger, Blobs(Path(settings.jobs_url)), models, publisher(settings, timeout_s=QUEUE_TIMEOUT_S)
+            settings, ledger, Blobs.of(settings.jobs_url), models, publisher(settings, timeout_s=QUEUE_TIMEOUT_S)
         )
 
     def close(self) -> None:
@@ -191,25 +191,24 @@ class Jobs:
             self._ledger.cancel(job_id)
         return self.get(job_id)
 
-    def results(self, job_id: str, media_type: str) -> Iterator[bytes]:
+    def results(self, job_id: str, media_type: str) -> Download:
         """
-        Forecasts of an ended job, in the order of its input, a part a chunk; of a cancelled one, what was done.
+        Forecasts of an ended job, in the order of its input; of a cancelled one, what was done.
 
         Raises:
             JobNotFound: There is none of that id.
             JobNotFinished: It has not ended.
-            UnsupportedFormat: The media type is none of `worker.results.FORMATS`.
-            ResultsDamaged: A file is missing; while reading: a file has changed.
+            UnsupportedFormat: The media type is none of `worker.formats.FORMATS`.
+            ResultsDamaged: A file is missing or has changed.
+            StorageUnavailable: There is no room for the file that is made of them.
         """
-        results.check_format(media_type)
         record, done = self._ended(job_id)
-        return downloads.forecasts(record, done, media_type, self._blobs)
+        return self._downloads.forecasts(record, done, media_type)
 
-    def errors(self, job_id: str, media_type: str) -> Iterator[bytes]:
+    def errors(self, job_id: str, media_type: str) -> Download:
         """Rows of an ended job that have an error; raises as `results` does."""
-        results.check_format(media_type)
         record, done = self._ended(job_id)
-        return downloads.errors(record, done, media_type, self._blobs)
+        return self._downloads.errors(record, done, media_type)
 
     def queue_state(self) -> dict[str, object]:
         """Whether the queue answers, and who works on it; never raises."""

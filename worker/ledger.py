@@ -28,7 +28,7 @@ SWEPT_AT_ONCE = 500
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A job as the ledger knows it; times in milliseconds since 1970 by Redis's clock, levels as JSON."""
+    """A job as the ledger knows it; times in milliseconds since 1970 by Redis's clock, lists as JSON."""
 
     id: str
     status: Status
@@ -46,6 +46,7 @@ class Record(msgspec.Struct, frozen=True):
     started_at: int | None = None
     finished_at: int | None = None
     reason: str | None = None
+    joined: str = "[]"
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -45,7 +45,7 @@ def ended_job(server: Server, valkey_url: str) -> str:
     content = results()
     with closing(connect_ledger(settings)) as ledger:
         for chunk in range(CHUNKS):
-            with Blobs(Path(settings.jobs_url)).create(result_name(job["id"], chunk, sha256(content))) as file:
+            with Blobs.of(settings.jobs_url).create(result_name(job["id"], chunk, sha256(content))) as file:
                 file.write(content)
             assert ledger.claim(job["id"], chunk, "drill", lease_s=60, max_attempts=3) == "score"
             ledger.done(job["id"], chunk, Done(1, 0, sha256(content)))

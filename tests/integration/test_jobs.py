@@ -1,6 +1,7 @@
 """Jobs from upload to results, over a real Valkey and real Celery worker processes."""
 
 import csv
+import hashlib
 import io
 import os
 import signal
@@ -20,8 +21,10 @@ import redis
 from models.errors import InputError
 from models.ragged import Ragged
 from models.repository import Repository
+from tests.bucket_server import CREDENTIALS, bucket_server, jobs_url
 from worker.blobs import Blobs
 from worker.chunks import Chunks, input_name
+from worker.downloads import Download
 from worker.errors import (
     IdempotencyConflict,
     JobNotFinished,
@@ -78,7 +81,7 @@ def ledger(settings: WorkerSettings) -> Iterator[Ledger]:
 
 @pytest.fixture
 def blobs(settings: WorkerSettings) -> Blobs:
-    return Blobs(Path(settings.jobs_url))
+    return Blobs.of(settings.jobs_url)
 
 
 @pytest.fixture
@@ -141,8 +144,12 @@ def ended(jobs: Jobs, job: Job) -> Job:
     return jobs.get(job.id)
 
 
-def read_lines(parts: Iterator[bytes]) -> list[dict]:
-    return [orjson.loads(line) for line in b"".join(parts).splitlines()]
+def whole(download: Download) -> bytes:
+    return b"".join(download.read(0, download.size_bytes - 1))
+
+
+def read_lines(download: Download) -> list[dict]:
+    return [orjson.loads(line) for line in whole(download).splitlines()]
 
 
 def work_off(jobs: Jobs, chunks: Chunks, job: Job) -> Job:
@@ -223,7 +230,7 @@ def test_csv_results_read_back_to_the_same_bits(jobs: Jobs, chunks: Chunks, mode
     body = "id,closes\n" + "\n".join(f"=S{row},{' '.join(map(str, closes))}" for row, closes in enumerate(rows))
     job = work_off(jobs, chunks, submit(jobs, body.encode(), CSV, levels=[0.95, 0.05]))
 
-    header, *lines = csv.reader(b"".join(jobs.results(job.id, CSV)).decode().splitlines())
+    header, *lines = csv.reader(whole(jobs.results(job.id, CSV)).decode().splitlines())
 
     assert header == ["id", "as_of", "last_close", "median", "0.05", "0.95"]
     assert lines[7][0] == "'=S7"  # no spreadsheet takes it for a formula
@@ -402,7 +409,7 @@ def test_a_result_file_that_changed_on_disk_is_not_given_out(
     file.write_bytes(content)
 
     with pytest.raises(ResultsDamaged):
-        list(jobs.results(job.id, NDJSON))
+        jobs.results(job.id, NDJSON)
 
 
 def test_an_expired_job_is_deleted_with_its_files(
@@ -417,3 +424,30 @@ def test_an_expired_job_is_deleted_with_its_files(
     assert jobs.newest(limit=10) == []
     with pytest.raises(JobNotFound):
         jobs.get(job.id)
+
+
+@pytest.mark.slow
+def test_a_job_whose_files_lie_in_a_bucket_gives_the_same_results(
+    jobs: Jobs, chunks: Chunks, connect: Callable[..., Jobs], settings: WorkerSettings, ledger: Ledger,
+    models: Repository, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    body = ndjson(walks(120))
+    usual = whole(jobs.results(work_off(jobs, chunks, submit(jobs, body)).id, NDJSON))
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+
+    with bucket_server() as address:
+        afar = connect(jobs_url=jobs_url(address))
+        workers = Chunks(settings, ledger, Blobs.of(jobs_url(address)), models)
+        job = work_off(afar, workers, submit(afar, body))
+        found = afar.results(job.id, NDJSON)
+
+        assert (whole(found), found.etag) == (usual, hashlib.sha256(usual).hexdigest())
+        with found.open_here() as file:
+            assert file.read() == usual
+    with pytest.raises(StorageUnavailable, match="NETWORK_CONNECTION"):
+        submit(afar, body)
+    with pytest.raises(StorageUnavailable, match="NETWORK_CONNECTION"):
+        found.read(0, 10)
+    assert workers.work_on(job.id, 0) == "over"
+    assert len(afar.newest(limit=10)) == 2
