@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
 
 from flask import Flask
@@ -40,6 +39,7 @@ from service.room import Room
 from service.settings import ServiceSettings
 from service.spool import Spool
 from service.work import Work
+from worker.blobs import Blobs
 
 JOBS = "/v1/jobs"
 HEALTH_THREADS = 2
@@ -81,7 +81,7 @@ class Door:
         self._heavy_room = Room(LARGE_AT_ONCE * (1 + WAITING_A_THREAD))
         self._flask_room = Room(settings.threads * (1 + WAITING_A_THREAD))
         largest_bytes = max(settings.max_job_bytes, settings.max_body_bytes)
-        self._spool = Spool(Path(settings.jobs_url), most_bytes=LARGEST_AT_ONCE * largest_bytes)
+        self._spool = Spool(Blobs.of(settings.jobs_url).scratch_folder, most_bytes=LARGEST_AT_ONCE * largest_bytes)
         self._loop: asyncio.AbstractEventLoop
         self._gather: Gathering
         self._patience: Patience

@@ -1,8 +1,5 @@
 """``/v1/jobs``: submit, look, read, cancel."""
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,7 +12,7 @@ from service.bodies import open_body
 from service.errors import InvalidParameter, NotAcceptable
 from service.settings import ServiceSettings
 from worker.answers import encode, level_columns
-from worker.errors import StorageUnavailable
+from worker.downloads import Download
 from worker.intake import Upload
 from worker.jobs import Jobs, Wishes
 from worker.requests import Options
@@ -61,12 +58,12 @@ def routes(models: Repository, jobs: Jobs, settings: ServiceSettings) -> Bluepri
     @views.get("/v1/jobs/<job_id>/results")
     def get_results(job_id: str) -> Response:
         suffix = _format(request)
-        return _download(jobs.results(job_id, DOWNLOADS[suffix]), f"{job_id}-results.{suffix}", settings.jobs_url)
+        return _download(jobs.results(job_id, DOWNLOADS[suffix]), f"{job_id}-results.{suffix}")
 
     @views.get("/v1/jobs/<job_id>/errors")
     def get_errors(job_id: str) -> Response:
         suffix = _format(request)
-        return _download(jobs.errors(job_id, DOWNLOADS[suffix]), f"{job_id}-errors.{suffix}", settings.jobs_url)
+        return _download(jobs.errors(job_id, DOWNLOADS[suffix]), f"{job_id}-errors.{suffix}")
 
     return views
 
@@ -82,34 +79,11 @@ def _answer(document: dict[str, Any], status: int = 200) -> Response:
     return Response(encode(document), status, content_type=JSON)
 
 
-def _download(parts: Iterator[bytes], name: str, folder: str) -> Response:
-    """
-    A file, written out before its first byte is sent.
-
-    A server ends an answer whose source fails midway as if it were whole. So what fails, fails before; and the length
-    that is told gives away an answer that was cut off later.
-
-    Args:
-        parts: The file's content.
-        name: Its name for the caller; the suffix says the format.
-        folder: Where there is room for it.
-    """
-    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the server closes it once it is sent
-    try:
-        file.writelines(parts)
-        file.flush()
-    except OSError as error:
-        with suppress(OSError):  # the same again, for what is still to be written
-            file.close()
-        raise StorageUnavailable(reason=error.strerror or type(error).__name__) from error
-    except BaseException:
-        file.close()
-        raise
-    size_bytes = file.tell()
-    file.seek(0)
-    sent = wrap_file(request.environ, file, SENT_BYTES)
-    answer = Response(sent, content_type=DOWNLOADS[name.rpartition(".")[2]], direct_passthrough=True)
-    answer.content_length = size_bytes
+def _download(found: Download, name: str) -> Response:
+    """A file that lies ready; the length that is told gives away an answer that was cut off."""
+    sent = wrap_file(request.environ, found.open_here(), SENT_BYTES)
+    answer = Response(sent, content_type=found.media_type, direct_passthrough=True)
+    answer.content_length = found.size_bytes
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer
 

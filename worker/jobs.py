@@ -6,7 +6,6 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -15,12 +14,12 @@ from kombu.exceptions import OperationalError
 
 from models.bundle import Card
 from models.repository import Repository
-from worker import downloads, results
 from worker.answers import level_columns
 from worker.app import Publish, publisher
 from worker.blobs import Blobs, sha256
 from worker.chunks import input_name
 from worker.connections import connect, open_ledger
+from worker.downloads import Download, Downloads
 from worker.errors import (
     BadCursor,
     IdempotencyConflict,
@@ -107,6 +106,7 @@ class Jobs:
         self._limits = Limits(settings.max_jobs, settings.owner_jobs, settings.owner_bytes)
         self._ledger = ledger
         self._blobs = blobs
+        self._downloads = Downloads(blobs)
         self._models = models
         self._publish = publish
 
@@ -115,7 +115,7 @@ class Jobs:
         """Jobs over the Redis of the settings; connects on first use."""
         ledger = open_ledger(connect(settings, timeout_s=QUEUE_TIMEOUT_S, retries=0))
         publish = publisher(settings, timeout_s=QUEUE_TIMEOUT_S)
-        return cls(settings, ledger, Blobs(Path(settings.jobs_url)), models, publish)
+        return cls(settings, ledger, Blobs.of(settings.jobs_url), models, publish)
 
     def close(self) -> None:
         """Close the connections."""
@@ -260,26 +260,25 @@ class Jobs:
             self._blobs.delete(job_id)
             self._ledger.forget(job_id)
 
-    def results(self, job_id: str, media_type: str, *, owner: str | None = None) -> Iterator[bytes]:
+    def results(self, job_id: str, media_type: str, *, owner: str | None = None) -> Download:
         """
-        Forecasts of an ended job, in the order of its input, a part a chunk; of a cancelled one, what was done.
+        Forecasts of an ended job, in the order of its input; of a cancelled one, what was done.
 
         Raises:
             JobNotFound: There is none of that id, or it is another's.
             JobExpired: Its files are deleted.
             JobNotFinished: It has not ended.
-            UnsupportedFormat: The media type is none of `worker.results.FORMATS`.
-            ResultsDamaged: A file is missing; while reading: a file has changed.
+            UnsupportedFormat: The media type is none of `worker.formats.FORMATS`.
+            ResultsDamaged: A file is missing or has changed.
+            StorageUnavailable: There is no room for the file that is made of them.
         """
-        results.check_format(media_type)
         record, done = self._ended(job_id, owner)
-        return downloads.forecasts(record, done, media_type, self._blobs)
+        return self._downloads.forecasts(record, done, media_type)
 
-    def errors(self, job_id: str, media_type: str, *, owner: str | None = None) -> Iterator[bytes]:
+    def errors(self, job_id: str, media_type: str, *, owner: str | None = None) -> Download:
         """Rows of an ended job that have an error; raises as `results` does."""
-        results.check_format(media_type)
         record, done = self._ended(job_id, owner)
-        return downloads.errors(record, done, media_type, self._blobs)
+        return self._downloads.errors(record, done, media_type)
 
     def queue_state(self) -> dict[str, object]:
         """Whether the queue answers, and who works on it; never raises."""
@@ -320,7 +319,7 @@ class Jobs:
             "total": stored.plan.total,
             "chunks": stored.plan.chunks,
             "closes": self._closes(job_id),
-            "input_bytes": (Path(self._settings.jobs_url) / input_name(job_id)).stat().st_size,
+            "input_bytes": self._blobs.size(input_name(job_id)),
             "joined": _json(wishes.join),
             "source": source.media_type,
             "webhook": wishes.webhook or "",

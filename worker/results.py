@@ -1,76 +1,58 @@
-"""Stored results of chunks as what callers read: NDJSON and CSV, forecasts apart from errors."""
+"""Stored results of a chunk as the table that callers read: forecasts apart from errors, with what was joined."""
 
-from io import BytesIO
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 
-from worker.answers import Levels, encode
-from worker.answers import forecasts as json_forecasts
-from worker.errors import UnsupportedFormat
-from worker.tables import CSV, NDJSON
+from worker.answers import Levels
+from worker.formats import Shape
 
-FORMATS = (NDJSON, CSV)
+ERROR_LINE = b'{"row":%b,"id":%b,"error":%b}'
+_ERRORS = [("row", pa.int64()), ("id", pa.string()), ("error", pa.string())]
 
 
-def check_format(media_type: str) -> None:
-    """
-    Say so where results cannot be had in a format.
-
-    Raises:
-        UnsupportedFormat: It is none of `FORMATS`.
-    """
-    if media_type not in FORMATS:
-        raise UnsupportedFormat(given=media_type, known=FORMATS)
+def forecasts_shape(levels: Levels, joined: Sequence[pa.Field]) -> Shape:
+    """What a file of forecasts is like: last close, median and a column a level, in quote currency, float32."""
+    numbers = [(name, pa.float32()) for name in ("last_close", "median", *levels.keys)]
+    return _shape([("id", pa.string()), ("as_of", pa.string()), *numbers], joined, levels.template)
 
 
-def forecasts(results: pa.Table, media_type: str, levels: Levels, *, first: bool) -> bytes:
+def errors_shape(joined: Sequence[pa.Field]) -> Shape:
+    """What a file of errors is like: a row's place among the job's series from 0, its id, and what is wrong."""
+    return _shape(_ERRORS, joined, ERROR_LINE)
+
+
+def forecasts(results: pa.Table, joined: pa.Table, levels: Levels, shape: Shape) -> pa.Table:
     """
     A chunk's forecasts; the rows with an error are not among them.
 
     Args:
-        results: As `worker.scoring.RESULT_SCHEMA` has them.
-        media_type: One of `FORMATS`.
+        results: As `worker.scoring.RESULT_SCHEMA` has them. B rows.
+        joined: The columns to join, of the same B rows.
         levels: Which quantiles.
-        first: Whether this is the job's first chunk, which has the CSV's header.
+        shape: As `forecasts_shape` has it.
     """
-    good = results.filter(pc.is_null(results["error"]))
-    quantiles = good["quantiles"].combine_chunks().flatten().to_numpy().reshape(len(good), levels.known)
-    if media_type == CSV:
-        return _csv(_columns(good, quantiles, levels), first=first)
-    last_closes = good["last_close"].to_numpy()
-    lines = json_forecasts(good["id"].to_pylist(), good["as_of"].to_pylist(), last_closes, quantiles, levels)
-    return b"".join(line + b"\n" for line in lines)
+    good = pc.is_null(results["error"])
+    if results["error"].null_count < len(results):
+        results, joined = results.filter(good), joined.filter(good)
+    quantiles = results["quantiles"].combine_chunks().flatten().to_numpy().reshape(len(results), levels.known)
+    asked = [np.ascontiguousarray(quantiles[:, place]) for place in (levels.median, *levels.columns)]
+    own = [results["id"], results["as_of"], results["last_close"], *map(pa.array, asked)]
+    return pa.Table.from_arrays([*own, *joined.columns], schema=shape.schema)
 
 
-def errors(results: pa.Table, media_type: str, *, first: bool) -> bytes:
-    """A chunk's rows that have an error: their place among the job's series from 0, id, and what is wrong."""
-    bad = results.filter(pc.is_valid(results["error"])).select(["row", "id", "error"])
-    if media_type == CSV:
-        return _csv(bad, first=first)
-    return b"".join(encode(row) + b"\n" for row in bad.to_pylist())
+def errors(results: pa.Table, joined: pa.Table, shape: Shape) -> pa.Table:
+    """A chunk's rows that have an error; arguments as for `forecasts`."""
+    bad = pc.is_valid(results["error"])
+    results, joined = results.filter(bad), joined.filter(bad)
+    own = [results[name] for name, _ in _ERRORS]
+    return pa.Table.from_arrays([*own, *joined.columns], schema=shape.schema)
 
 
-def _columns(
-    good: pa.Table, quantiles: "np.ndarray[tuple[int, int], np.dtype[np.float32]]", levels: Levels
-) -> pa.Table:
-    columns = {name: good[name] for name in ("id", "as_of", "last_close")}
-    columns["median"] = quantiles[:, levels.median]
-    for key, column in zip(levels.keys, levels.columns, strict=True):
-        columns[key] = quantiles[:, column]
-    return pa.table(columns)
-
-
-def _csv(table: pa.Table, *, first: bool) -> bytes:
-    """CSV in which no id or message can be taken for a formula, and a float32 has its shortest digits."""
-    for name in ("id", "error"):
-        if name in table.column_names:
-            safe = pc.replace_substring_regex(table[name], r"^([=+\-@\t\r])", r"'\1")
-            table = table.set_column(table.column_names.index(name), name, safe)
-    sink = BytesIO()
-    pacsv.write_csv(
-        table, sink, pacsv.WriteOptions(include_header=first, quoting_style="needed", quoting_header="none")
-    )
-    return sink.getvalue()
+def _shape(own: Sequence[tuple[str, pa.DataType]], joined: Sequence[pa.Field], line: bytes) -> Shape:
+    """Joined columns keep their names; one that is called as ours are has ``joined.`` before it in a table."""
+    ours = {name for name, _ in own}
+    columns = [field.with_name(f"joined.{field.name}" if field.name in ours else field.name) for field in joined]
+    return Shape(pa.schema([*own, *columns]), [field.name for field in joined], line)

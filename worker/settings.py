@@ -11,7 +11,9 @@ class WorkerSettings(ModelSettings):
     """Where jobs are queued and kept, and how they are worked off."""
 
     redis_url: str = setting("redis://127.0.0.1:6379/0", "Redis or Valkey: queue and ledger of jobs", secret=True)
-    jobs_url: str = setting("var/jobs", "folder for the jobs' inputs and results, shared by service and workers")
+    jobs_url: str = setting(
+        "var/jobs", "folder or `s3://bucket/prefix` of the jobs' inputs and results, shared by service and workers"
+    )
     worker_threads: int = setting(os.cpu_count() or 1, "chunks that one worker scores at a time", least=1)
     chunk_rows: int = setting(4096, "most series in a chunk", least=1)
     chunk_closes: int = setting(1_000_000, "most closes in a chunk, so that it stays seconds of work", least=1)

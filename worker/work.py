@@ -4,7 +4,6 @@ import logging
 import os
 import socket
 import sys
-from pathlib import Path
 from typing import Any
 
 import redis
@@ -45,7 +44,7 @@ def create_worker(settings: WorkerSettings) -> Celery:
     """The Celery app of a worker: its task, and a sweeper that starts and stops with it."""
     app = create_app(settings, timeout_s=TIMEOUT_S)
     ledger = connect_ledger(settings)
-    blobs = Blobs(Path(settings.jobs_url))
+    blobs = Blobs.of(settings.jobs_url)
     models = Repository(
         settings.store, device=settings.device, device_id=settings.device_id, threads=settings.run_threads
     )

@@ -45,7 +45,7 @@ def ended_job(server: Server, valkey_url: str) -> str:
     content = results()
     with closing(connect_ledger(settings)) as ledger:
         for chunk in range(CHUNKS):
-            with Blobs(Path(settings.jobs_url)).create(result_name(job["id"], chunk, sha256(content))) as file:
+            with Blobs.of(settings.jobs_url).create(result_name(job["id"], chunk, sha256(content))) as file:
                 file.write(content)
             claim = ledger.claim("drill", lease_s=60, max_attempts=3)
             assert (claim.kind, claim.job_id, claim.chunk) == ("score", job["id"], chunk)

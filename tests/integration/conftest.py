@@ -88,7 +88,7 @@ def ledger(settings: WorkerSettings) -> Iterator[Ledger]:
 @pytest.fixture
 def blobs(settings: WorkerSettings) -> Blobs:
     """The files of the jobs."""
-    return Blobs(Path(settings.jobs_url))
+    return Blobs.of(settings.jobs_url)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import orjson
 import redis
 
 from worker.chunks import Chunks
+from worker.downloads import Download
 from worker.intake import Upload
 from worker.jobs import Jobs, Wishes
 from worker.ledger import Ledger
@@ -79,8 +80,12 @@ def ended(jobs: Jobs, job: Job) -> Job:
     return jobs.get(job.id)
 
 
-def read_lines(parts: Iterator[bytes]) -> list[dict]:
-    return [orjson.loads(line) for line in b"".join(parts).splitlines()]
+def whole(download: Download) -> bytes:
+    return b"".join(download.read(0, download.size_bytes - 1))
+
+
+def read_lines(download: Download) -> list[dict]:
+    return [orjson.loads(line) for line in whole(download).splitlines()]
 
 
 def work_off(jobs: Jobs, chunks: Chunks, job: Job) -> Job:

@@ -1,6 +1,7 @@
 """Jobs from upload to results, over a real Valkey and real Celery worker processes."""
 
 import csv
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import redis
 from models.errors import InputError
 from models.ragged import Ragged
 from models.repository import Repository
+from tests.bucket_server import CREDENTIALS, bucket_server, jobs_url
 from tests.integration.job_steps import (
     ended,
     eventually,
@@ -21,9 +23,11 @@ from tests.integration.job_steps import (
     read_lines,
     submit,
     walks,
+    whole,
     work_off,
     worker,
 )
+from worker.blobs import Blobs
 from worker.chunks import Chunks, input_name
 from worker.errors import (
     IdempotencyConflict,
@@ -111,7 +115,7 @@ def test_csv_results_read_back_to_the_same_bits(jobs: Jobs, chunks: Chunks, mode
     body = "id,closes\n" + "\n".join(f"=S{row},{' '.join(map(str, closes))}" for row, closes in enumerate(rows))
     job = work_off(jobs, chunks, submit(jobs, body.encode(), CSV, levels=[0.95, 0.05]))
 
-    header, *lines = csv.reader(b"".join(jobs.results(job.id, CSV)).decode().splitlines())
+    header, *lines = csv.reader(whole(jobs.results(job.id, CSV)).decode().splitlines())
 
     assert header == ["id", "as_of", "last_close", "median", "0.05", "0.95"]
     assert lines[7][0] == "'=S7"  # no spreadsheet takes it for a formula
@@ -292,7 +296,7 @@ def test_a_result_file_that_changed_on_disk_is_not_given_out(
     file.write_bytes(content)
 
     with pytest.raises(ResultsDamaged):
-        list(jobs.results(job.id, NDJSON))
+        jobs.results(job.id, NDJSON)
 
 
 def test_an_expired_job_s_files_are_deleted_and_it_is_told_of_for_a_day(
@@ -314,3 +318,30 @@ def test_an_expired_job_s_files_are_deleted_and_it_is_told_of_for_a_day(
     sweeper.clean()
     with pytest.raises(JobNotFound):
         jobs.get(job.id)
+
+
+@pytest.mark.slow
+def test_a_job_whose_files_lie_in_a_bucket_gives_the_same_results(
+    jobs: Jobs, chunks: Chunks, connect: Callable[..., Jobs], settings: WorkerSettings, ledger: Ledger,
+    models: Repository, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    body = ndjson(walks(120))
+    usual = whole(jobs.results(work_off(jobs, chunks, submit(jobs, body)).id, NDJSON))
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+
+    with bucket_server() as address:
+        afar = connect(jobs_url=jobs_url(address))
+        workers = Chunks(settings, ledger, Blobs.of(jobs_url(address)), models)
+        job = work_off(afar, workers, submit(afar, body))
+        found = afar.results(job.id, NDJSON)
+
+        assert (whole(found), found.etag) == (usual, hashlib.sha256(usual).hexdigest())
+        with found.open_here() as file:
+            assert file.read() == usual
+    with pytest.raises(StorageUnavailable, match="NETWORK_CONNECTION"):
+        submit(afar, body)
+    with pytest.raises(StorageUnavailable, match="NETWORK_CONNECTION"):
+        found.read(0, 10)
+    assert workers.work_once() == "nothing"
+    assert len(afar.page(limit=10).jobs) == 2
