@@ -46,6 +46,8 @@ def test_every_setting_stands_in_the_table_with_its_default() -> None:
             "api_keys_file": "none",
             "cors_origins": "none",
             "traces": "none",
+            "webhook_hosts": "none",
+            "webhook_secret": "none",
         }.get(field.name, f"`{field.default}`")
 
 
@@ -140,6 +142,7 @@ def test_alerts_ask_for_metrics_that_there_are_with_labels_that_they_have() -> N
         "docs/security.md",
         "docs/observability.md",
         "docs/speed.md",
+        "docs/webhooks.md",
     ],
 )
 def test_every_link_to_a_file_leads_to_one(name: str) -> None:
