@@ -108,6 +108,26 @@ def score(*, file: Path, output: str, url: str | None, detach: bool, as_json: bo
 
 
 @main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--once", is_flag=True, help="Submit what is due now, and end: for cron.")
+@click.option("--dry-run", "dry", is_flag=True, help="Submit nothing; print what would be, and what comes next.")
+@click.pass_context
+def schedule(ctx: click.Context, file: Path, *, once: bool, dry: bool) -> None:
+    """Submit jobs after each close of an exchange, as FILE (TOML) says, each exactly once."""
+    from models.settings import from_env
+    from worker.settings import WorkerSettings
+    from worker.timetable import run
+
+    if once and dry:
+        raise click.UsageError("--once and --dry-run exclude each other")
+    try:
+        ctx.exit(run(file, from_env(WorkerSettings), once=once, dry=dry, show=click.echo))
+    except ModuleNotFoundError as error:
+        message = f"schedules need {error.name}; `pip install -e '.[schedule]'` in the clone installs it"
+        raise click.ClickException(message) from error
+
+
+@main.command()
 @click.argument("source")
 @click.option("--model", default="lstm", show_default=True, metavar="NAME[:VERSION]", help="Which one forecasts.")
 @click.option("--horizon", type=click.IntRange(1, 20), default=1, show_default=True, help="Days ahead.")

@@ -6,6 +6,7 @@ What can go wrong with a job. Grows from the core's tree (models/errors.py).
     │   ├── TableError              an upload that cannot be read as series, with the place
     │   ├── UnsupportedFormat       a media type that jobs neither take nor give
     │   └── WebhookRefused          a URL that this service does not call
+    ├── ScheduleError               a schedule's file, exchange or input that cannot be used, with the place
     └── JobError
         ├── JobNotFound
         ├── JobNotFinished          results were asked for before there are any
@@ -40,6 +41,13 @@ class WebhookRefused(InputError):
             f"webhook refused: {reason}; a webhook is an https URL of a host that the operator allows, as "
             "https://hooks.example.com/nextday"
         )
+
+
+class ScheduleError(NextdayError):
+    """A schedule that cannot be used as it is."""
+
+    def __init__(self, *, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
 
 
 class JobError(NextdayError):
