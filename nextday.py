@@ -49,12 +49,14 @@ def main() -> None:
 @main.command()
 @click.option("--var", type=click.Path(file_okay=False, path_type=Path), default=Path("var"), show_default=True,
               help="Folder for the queue, the jobs and the logs.")  # fmt: skip
+@click.option("--schedule", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="Run `nextday schedule FILE`, too.")  # fmt: skip
 @click.pass_context
-def up(ctx: click.Context, var: Path) -> None:
+def up(ctx: click.Context, var: Path, schedule: Path | None) -> None:
     """Run everything: the queue, a worker and the service. Ctrl-C stops it; NEXTDAY_PORT moves it."""
     from service.up import up as run
 
-    ctx.exit(run(var))
+    ctx.exit(run(var, schedule=schedule))
 
 
 @main.command()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +19,7 @@ from tests.integration.up_process import until
 from worker.errors import IdempotencyConflict, QueueUnavailable, TableError
 from worker.jobs import Jobs
 from worker.schedule import RedisNotes, Scheduler
-from worker.schedule_file import Schedule, ScheduleFile
+from worker.schedule_file import MOST_CATCH_UP_DAYS, Schedule, ScheduleFile
 from worker.settings import WorkerSettings
 
 NEXTDAY = [sys.executable, "-m", "nextday"]
@@ -288,6 +289,23 @@ def test_a_file_that_comes_after_a_session_s_jobs_waits_for_the_next_session(
     assert len(accepting.jobs) == 3
 
 
+def test_two_schedules_may_share_a_file(start: Callable[..., Scheduler], accepting: Accepting) -> None:
+    rnn = Schedule(name="rnn", input=US.input, calendar="XNYS", model="rnn")
+
+    start(US, rnn).run_due()
+
+    assert len(accepting.jobs) == 2
+
+
+def test_notes_are_kept_longer_than_any_session_may_be_made_good_and_not_for_ever(
+    start: Callable[..., Scheduler], connection: redis.Redis
+) -> None:
+    start().run_due()
+
+    (key,) = connection.keys("nextday:scheduled:*")
+    assert timedelta(days=MOST_CATCH_UP_DAYS) < timedelta(seconds=connection.ttl(key)) < timedelta(days=60)
+
+
 def test_while_the_notes_are_away_nothing_is_submitted(
     start: Callable[..., Scheduler], clock: Clock, accepting: Accepting
 ) -> None:
@@ -359,6 +377,17 @@ def test_the_command_submits_what_is_due_once_however_often_it_is_called(
     assert [job.levels for job in submitted] == [[0.05, 0.5, 0.95]] * 2
     assert first.stderr.count("is job") == 2
     assert second.stderr == ""
+
+
+@pytest.mark.slow
+def test_commands_that_run_at_the_same_time_make_each_job_once(
+    nextday: Callable[..., "subprocess.CompletedProcess[str]"], connection: redis.Redis
+) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(lambda _: nextday("--once"), range(3)))
+
+    assert [each.returncode for each in done] == [0, 0, 0], done
+    assert connection.zcard("nextday:jobs") == 2
 
 
 @pytest.mark.slow
