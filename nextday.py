@@ -49,12 +49,14 @@ def main() -> None:
 @main.command()
 @click.option("--var", type=click.Path(file_okay=False, path_type=Path), default=Path("var"), show_default=True,
               help="Folder for the queue, the jobs and the logs.")  # fmt: skip
+@click.option("--schedule", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="Run `nextday schedule FILE`, too.")  # fmt: skip
 @click.pass_context
-def up(ctx: click.Context, var: Path) -> None:
+def up(ctx: click.Context, var: Path, schedule: Path | None) -> None:
     """Run everything: the queue, a worker and the service. Ctrl-C stops it; NEXTDAY_PORT moves it."""
     from service.up import up as run
 
-    ctx.exit(run(var))
+    ctx.exit(run(var, schedule=schedule))
 
 
 @main.command()
@@ -105,6 +107,26 @@ def score(*, file: Path, output: str, url: str | None, detach: bool, as_json: bo
 
     code = score_file(file, output, url=url, options=options, detach=detach, as_json=as_json)
     click.get_current_context().exit(code)
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--once", is_flag=True, help="Submit what is due now, and end: for cron.")
+@click.option("--dry-run", "dry", is_flag=True, help="Submit nothing; print what would be, and what comes next.")
+@click.pass_context
+def schedule(ctx: click.Context, file: Path, *, once: bool, dry: bool) -> None:
+    """Submit jobs after each close of an exchange, as FILE (TOML) says, each exactly once."""
+    from models.settings import from_env
+    from worker.settings import WorkerSettings
+    from worker.timetable import run
+
+    if once and dry:
+        raise click.UsageError("--once and --dry-run exclude each other")
+    try:
+        ctx.exit(run(file, from_env(WorkerSettings), once=once, dry=dry, show=click.echo))
+    except ModuleNotFoundError as error:
+        message = f"schedules need {error.name}; `pip install -e '.[schedule]'` in the clone installs it"
+        raise click.ClickException(message) from error
 
 
 @main.command()

@@ -77,13 +77,14 @@ class Stop:
         self._asked += 1
 
 
-def up(var: Path, env: Mapping[str, str] = os.environ) -> int:
+def up(var: Path, env: Mapping[str, str] = os.environ, *, schedule: Path | None = None) -> int:
     """
     Run everything until Ctrl-C or SIGTERM; then let the service drain, then the worker, then the queue.
 
     Args:
         var: Folder for the queue's data, the jobs and the logs.
         env: Settings as `NEXTDAY_*`; with a `NEXTDAY_REDIS_URL`, no Valkey of our own is started.
+        schedule: A file for `nextday schedule`, which runs beside the others.
 
     Returns:
         The exit code: 0 if all ended by themselves, 1 if something had to be killed.
@@ -104,7 +105,7 @@ def up(var: Path, env: Mapping[str, str] = os.environ) -> int:
         stop.listen()
         adopt()
         try:
-            _start(family, settings, env, var, lock)
+            _start(family, settings, env, var, lock, schedule)
             _await_ready(family, base_url(settings), stop)
             if not stop.wait(0):
                 click.echo(banner(settings, var))
@@ -162,7 +163,8 @@ def _alive(holder: str) -> bool:
     return not state.exists() or state.read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
-def _start(family: list[Child], settings: ServiceSettings, env: Mapping[str, str], var: Path, lock: int) -> None:
+def _start(family: list[Child], settings: ServiceSettings, env: Mapping[str, str], var: Path, lock: int,
+           schedule: Path | None) -> None:  # fmt: skip
     """Start the children in the order in which they need each other."""
     own = dict(env)
 
@@ -182,6 +184,8 @@ def _start(family: list[Child], settings: ServiceSettings, env: Mapping[str, str
     nextday = [sys.executable, "-m", "nextday"]
     start("worker", [*nextday, "work"], settings.lease_s + settings.drain_s)
     start("service", [*nextday, "serve"], settings.drain_s + 5)
+    if schedule:
+        start("schedule", [*nextday, "schedule", str(schedule)], settings.drain_s)
 
 
 def _await_ready(family: list[Child], url: str, stop: Stop) -> None:

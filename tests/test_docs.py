@@ -20,6 +20,8 @@ from service.metrics import DEFINITIONS
 from service.openapi import OPERATIONS
 from service.scrape import LOOKED_UP
 from service.settings import ServiceSettings
+from worker.schedule_file import Schedule
+from worker.schedule_file import read as read_schedule
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -46,6 +48,9 @@ def test_every_setting_stands_in_the_table_with_its_default() -> None:
             "api_keys_file": "none",
             "cors_origins": "none",
             "traces": "none",
+            "worker_name": "none",
+            "webhook_hosts": "none",
+            "webhook_secret": "none",
         }.get(field.name, f"`{field.default}`")
 
 
@@ -125,6 +130,19 @@ def test_alerts_ask_for_metrics_that_there_are_with_labels_that_they_have() -> N
         assert not label or label in metric.labels
 
 
+SCHEDULE = (ROOT / "docs" / "schedule.md").read_text()
+
+
+def test_the_schedule_of_the_page_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(re.search(r"```toml\n(.*?)```", SCHEDULE, re.DOTALL)[1])
+
+    assert [each.calendar for each in read_schedule(tmp_path / "plan.toml").schedule] == ["XNYS", "XLON"]
+
+
+def test_every_field_of_a_schedule_stands_in_the_page() -> None:
+    assert re.findall(r"^\| `(\w+)` \|", SCHEDULE, re.MULTILINE) == list(Schedule.__struct_fields__)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -140,7 +158,9 @@ def test_alerts_ask_for_metrics_that_there_are_with_labels_that_they_have() -> N
         "docs/protocol.md",
         "docs/security.md",
         "docs/observability.md",
+        "docs/schedule.md",
         "docs/speed.md",
+        "docs/webhooks.md",
     ],
 )
 def test_every_link_to_a_file_leads_to_one(name: str) -> None:

@@ -4,7 +4,9 @@ What can go wrong with a job. Grows from the core's tree (models/errors.py).
     NextdayError
     ├── InputError
     │   ├── TableError              an upload that cannot be read as series, with the place
-    │   └── UnsupportedFormat       a media type that jobs neither take nor give
+    │   ├── UnsupportedFormat       a media type that jobs neither take nor give
+    │   └── WebhookRefused          a URL that this service does not call
+    ├── ScheduleError               a schedule's file, exchange or input that cannot be used, with the place
     └── JobError
         ├── JobNotFound
         ├── JobExpired              its files are deleted; the record is kept for a day
@@ -33,6 +35,23 @@ class UnsupportedFormat(InputError):
 
     def __init__(self, *, given: str, known: Iterable[str]) -> None:
         super().__init__(f"{given!r} is none of {', '.join(known)}")
+
+
+class WebhookRefused(InputError):
+    """A URL that this service does not call, or not now; the message names neither it nor those that are allowed."""
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(
+            f"webhook refused: {reason}; a webhook is an https URL of a host that the operator allows, as "
+            "https://hooks.example.com/nextday"
+        )
+
+
+class ScheduleError(NextdayError):
+    """A schedule that cannot be used as it is."""
+
+    def __init__(self, *, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
 
 
 class JobError(NextdayError):

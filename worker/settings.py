@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 
 from models.settings import ModelSettings, setting
+from worker.receivers import AllowedHosts
+from worker.signing import Secrets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,3 +30,10 @@ class WorkerSettings(ModelSettings):
     owner_jobs: int = setting(1000, "unfinished jobs that are let in of one API key", least=1)
     owner_bytes: int = setting(100_000_000_000, "bytes of input that one API key may have stored", least=1)
     retention_h: float = setting(168.0, "hours after which a job and its files are deleted", least=0)
+    webhook_hosts: AllowedHosts = setting(
+        AllowedHosts(""),
+        "hosts that webhooks may be sent to, with commas between: [docs/webhooks.md](docs/webhooks.md)",
+    )
+    webhook_secret: Secrets = setting(
+        Secrets(""), "`whsec_...`, which webhooks are signed with; two with a blank between to change it", secret=True
+    )

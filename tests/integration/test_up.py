@@ -163,3 +163,19 @@ def test_a_redis_of_ones_own_is_used_and_left_alone(tmp_path: Path, valkey_url: 
     assert queue["ok"]
     assert family.members("valkey-server") == []
     assert press_ctrl_c(family) == 0
+
+
+def test_a_schedule_runs_beside_the_others_and_ends_with_them(tmp_path: Path) -> None:
+    (tmp_path / "prices.ndjson").write_text(json.dumps(SERIES) + "\n")
+    (tmp_path / "plan.toml").write_text(
+        f'[[schedule]]\nname = "all"\ninput = "{tmp_path.as_uri()}/prices.ndjson"\ncalendar = "24/7"\n'
+    )
+    family = start(tmp_path, None, "--schedule", "plan.toml")
+    try:
+        jobs = until(lambda: family.get("/v1/jobs")["jobs"], "a job is submitted")
+        until(lambda: family.get(f"/v1/jobs/{jobs[0]['id']}")["status"] == "completed", "it is worked off")
+    finally:
+        code = press_ctrl_c(family)
+
+    assert code == 0
+    assert members(family.process.pid) == []

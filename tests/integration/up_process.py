@@ -79,14 +79,15 @@ def until(look: Callable[[], T], what: str) -> T:
     raise AssertionError(f"not within {DEADLINE_S} s: {what}")
 
 
-def start(folder: Path, port: int | None = None, *, in_background: bool = False, **settings: str) -> Family:
+def start(folder: Path, port: int | None = None, *arguments: str, in_background: bool = False,
+          **settings: str) -> Family:  # fmt: skip
     """A family that has said it is ready; in the background, as a script starts it, with SIGINT set aside."""
     port = port or free_port()
     env = {key: value for key, value in os.environ.items() if not key.startswith("NEXTDAY_")}
     env |= {"NEXTDAY_PORT": str(port), **settings}
     with (folder / "said").open("wb") as said:
         process = subprocess.Popen(
-            [*NEXTDAY, "up"],
+            [*NEXTDAY, "up", *arguments],
             cwd=folder,
             env=env,
             stdout=said,
