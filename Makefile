@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 DOCKER_COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check train fast drills schemathesis bench bench-bulk overload soak e2e clean lock
+.PHONY: help up test check train fast drills chaos schemathesis bench bench-bulk overload soak e2e clean lock
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +28,9 @@ fast: check ## what to run before every commit: check, and the tests that take n
 
 drills: $(VENV)/dev ## faults that take minutes or downloads: replicas killed behind nginx, a GPU that is not there (ARGS="-k gpu")
 	$(BIN)/python -m pytest -m drill $(ARGS) tests/faults
+
+chaos: $(VENV)/dev ## kill queue, workers and service at random for ten minutes while jobs run, then judge (ARGS="--seconds 60 --seed 7")
+	$(BIN)/python -m tests.faults.chaos $(ARGS)
 
 train: $(VENV)/dev ## train a network, as in: make train ARGS="--network rnn --seed 1"
 	$(BIN)/nextday train $(ARGS)

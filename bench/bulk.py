@@ -11,6 +11,8 @@ over HTTP, against an installation that is started for it. The limit is measured
 
 import json
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -115,6 +117,7 @@ def profile(series: Series, folder: Path) -> str:
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="File for all rounds.")
 def main(parts: str, rounds: int, share: float, json_file: Path | None, *, profiling: bool) -> None:
     """Measure bulk jobs end to end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by which all that was started is ended
     if unknown := set(parts.split(",")) - {*PARTS}:
         raise click.BadParameter(f"no part {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
     sets = [replace(series, rows=max(1, int(series.rows * share))) for series in SERIES]
