@@ -139,10 +139,10 @@ def _judge(running: Installation, scene: Scene, watcher: Watcher, seed: int) -> 
             watcher.look(job)
         time.sleep(LOOK_S)
     for job, known in scene.jobs.items():
-        if known.is_deleted:
-            continue
-        watcher.look(job)
-        watcher.read(job)
+        if not known.is_deleted:
+            watcher.look(job)
+        if known.has_ended and not known.is_deleted:
+            watcher.read(job)
     broken = violations(scene.history.events)
     return [*broken, *chaos_leftovers.of_redis(running, scene), *chaos_leftovers.of_disk(running, scene)]
 

@@ -16,6 +16,7 @@ TIMEOUT_S = 10.0
 MOST_UNFINISHED = 16
 """Jobs that are under way before callers send more."""
 LOOK_S = 0.15
+FIRST_JOB_S = 60.0
 
 
 @dataclass
@@ -79,7 +80,9 @@ def offered(url: str) -> tuple[list[str], list[str]]:
             if client.post("/v1/jobs", content=b"", headers={"Content-Type": media_type}).status_code != 415
         ]
         job = client.post("/v1/jobs", content=body, headers={"Content-Type": KINDS["ndjson"][0]}).json()["id"]
+        deadline = time.monotonic() + FIRST_JOB_S
         while client.get(f"/v1/jobs/{job}").json()["status"] not in ENDED:
+            assert time.monotonic() < deadline, f"a first job, before anything is killed, took over {FIRST_JOB_S:.0f} s"
             time.sleep(LOOK_S)
         gives = [kind for kind in RESULTS if client.get(f"/v1/jobs/{job}/results?format={kind}").is_success]
     return takes, gives
