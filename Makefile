@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 DOCKER_COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check train fast drills schemathesis bench overload soak e2e clean lock
+.PHONY: help up test check train fast drills chaos schemathesis bench bench-bulk overload soak e2e clean lock
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 up: $(VENV)/up ## install what serving needs, and run everything on http://127.0.0.1:8000
 	@exec $(BIN)/nextday up
@@ -29,6 +29,9 @@ fast: check ## what to run before every commit: check, and the tests that take n
 drills: $(VENV)/dev ## faults that take minutes or downloads: replicas killed behind nginx, a GPU that is not there (ARGS="-k gpu")
 	$(BIN)/python -m pytest -m drill $(ARGS) tests/faults
 
+chaos: $(VENV)/dev ## kill queue, workers and service at random for ten minutes while jobs run, then judge (ARGS="--seconds 60 --seed 7")
+	$(BIN)/python -m tests.faults.chaos $(ARGS)
+
 train: $(VENV)/dev ## train a network, as in: make train ARGS="--network rnn --seed 1"
 	$(BIN)/nextday train $(ARGS)
 
@@ -37,6 +40,9 @@ schemathesis: $(VENV)/dev ## try everything that /openapi.json says on a real se
 
 bench: $(VENV)/dev ## measure the service beside its peers, with the same graph; needs wrk and half an hour
 	$(BIN)/python -m bench.serving $(ARGS)
+
+bench-bulk: $(VENV)/dev ## measure bulk jobs end to end beside bare onnxruntime: speed, memory, fairness; a quarter of an hour
+	$(BIN)/python -m bench.bulk $(ARGS)
 
 overload: $(VENV)/dev ## ask the service for up to twice what it can
 	$(BIN)/python -m bench.overload $(ARGS)

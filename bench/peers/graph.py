@@ -38,11 +38,12 @@ class Graph:
         B, T = closes.shape
         lengths = np.full(B, T, np.int64) if lengths is None else np.asarray(lengths, np.int64)
         if B <= ROWS_PER_RUN:
-            return self._run(closes, lengths)
+            return self.run(closes, lengths)
         starts = range(0, B, ROWS_PER_RUN)
-        return np.concatenate([self._run(closes[s : s + ROWS_PER_RUN], lengths[s : s + ROWS_PER_RUN]) for s in starts])
+        return np.concatenate([self.run(closes[s : s + ROWS_PER_RUN], lengths[s : s + ROWS_PER_RUN]) for s in starts])
 
-    def _run(self, closes: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def run(self, closes: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """The same in one run, however many rows there are."""
         return self._session.run(["quantiles"], {"closes": closes, "lengths": lengths})[0]
 
 

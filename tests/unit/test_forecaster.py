@@ -159,3 +159,13 @@ def test_the_card_is_that_of_the_version_that_serves(models: Repository, tmp_pat
 
     assert serving.card("lstm").version == serving.get("lstm").card.version == 1
     assert Repository(tmp_path).card("lstm").version == 2
+
+
+@pytest.mark.parametrize("chosen", [[], [3], [1, 2, 3], [0, 1, 2, 3, 4], [4, 0, 0, 2], [2, 4], [3, 2]])
+def test_rows_that_are_taken_are_the_same_rows(chosen: list[int]) -> None:
+    rows = [[1.0, 2.0], [3.0], [], [4.0, 5.0, 6.0], [7.0]]
+
+    taken = Ragged.of(rows).take(np.array(chosen, np.int64))
+
+    assert [row.tolist() for row in taken] == [rows[row] for row in chosen]
+    assert taken.lengths.tolist() == [len(rows[row]) for row in chosen]
