@@ -16,9 +16,11 @@ from service.errors import InvalidParameter, NotAcceptable
 from service.settings import ServiceSettings
 from worker.answers import encode, level_columns
 from worker.errors import StorageUnavailable
-from worker.jobs import Job, Jobs
+from worker.intake import Upload
+from worker.jobs import Jobs, Wishes
 from worker.requests import Options
 from worker.tables import CSV, JSON, MEDIA_TYPES, NDJSON
+from worker.views import Job
 
 DOWNLOADS = {"ndjson": NDJSON, "csv": CSV}
 MAX_LISTED = 1000
@@ -37,7 +39,7 @@ def routes(models: Repository, jobs: Jobs, settings: ServiceSettings) -> Bluepri
         _check_options(models, options)
         key = _idempotency_key(request)
         body = open_body(request, most=settings.max_job_bytes, media_types=MEDIA_TYPES)
-        job = jobs.submit(body, request.mimetype, options=options, idempotency_key=key)
+        job = jobs.submit(Upload(body, request.mimetype), wishes=Wishes(options=options), idempotency_key=key)
         answer = _answer(view(job), 202)
         answer.headers["Location"] = f"/v1/jobs/{job.id}"
         return answer
@@ -46,7 +48,7 @@ def routes(models: Repository, jobs: Jobs, settings: ServiceSettings) -> Bluepri
     def list_jobs() -> Response:
         _only(request, "limit")
         limit = _whole_number(request, "limit", least=1, most=MAX_LISTED) or 100
-        return _answer({"jobs": [view(job) for job in jobs.newest(limit=limit)]})
+        return _answer({"jobs": [view(job) for job in jobs.page(limit=limit).jobs]})
 
     @views.get("/v1/jobs/<job_id>")
     def get_job(job_id: str) -> Response:

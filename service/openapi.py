@@ -208,11 +208,11 @@ OPERATIONS = (
     ),
     Operation(
         "get", "/v1/jobs/{job_id}/results", "getResults", "An ended job's forecasts, in the order of its input",
-        200, RESULTS, (406, 409, 422, 507), parameters=(FORMAT,), headers=("Content-Disposition",),
+        200, RESULTS, (406, 409, 410, 422, 507), parameters=(FORMAT,), headers=("Content-Disposition",),
     ),
     Operation(
         "get", "/v1/jobs/{job_id}/errors", "getErrors", "An ended job's rows that could not be forecast, and why",
-        200, ERRORS, (406, 409, 422, 507), parameters=(FORMAT,), headers=("Content-Disposition",),
+        200, ERRORS, (406, 409, 410, 422, 507), parameters=(FORMAT,), headers=("Content-Disposition",),
     ),
     Operation("get", "/v2", "serverMetadata", "The service, as the protocol has it", 200, {JSON: ServerMetadata}),
     Operation("get", "/v2/health/live", "live", "The process is up, for the protocol", 200, {JSON: Live}),

@@ -10,9 +10,9 @@ import msgspec
 from msgspec import Meta
 
 from models.bundle import Card
-from worker.jobs import Counts, Job, JobModel
 from worker.ledger import Status
 from worker.requests import Options
+from worker.views import Counts, Job, JobModel
 
 SHA256 = "[0-9a-f]{64}"
 JOB_ID = "[0-9a-f]{32}"

@@ -25,7 +25,8 @@ BUILD_INFO = Definition("nextday_build_info", "gauge", ("version",), "1, with th
 QUEUE_UP = Definition("nextday_queue_up", "gauge", (), "1 if the job queue answers in time, else 0.")
 JOBS = Definition(
     "nextday_jobs", "gauge", ("status",),
-    "Jobs that are kept, by status: `queued`, `in_progress`, `cancelling` or `ended`; absent where the queue is away.",
+    "Jobs that are kept, by status: `queued`, `in_progress`, `finalizing`, `cancelling` or `ended`; absent where the "
+    "queue is away.",
 )  # fmt: skip
 QUEUE_CHUNKS = Definition(
     "nextday_queue_chunks", "gauge", (), "Chunks of jobs that are not done yet; absent where the queue is away."
@@ -33,7 +34,12 @@ QUEUE_CHUNKS = Definition(
 QUEUE_WORKERS = Definition(
     "nextday_queue_workers", "gauge", (), "Workers that gave a sign of life lately; absent where the queue is away."
 )
-LOOKED_UP = (BUILD_INFO, QUEUE_UP, JOBS, QUEUE_CHUNKS, QUEUE_WORKERS)
+QUEUE_LACKING = Definition(
+    "nextday_queue_lacking_models", "gauge", (),
+    "Models that jobs wait for and that some worker lacks, so that it leaves them to others; absent where the queue is "
+    "away.",
+)  # fmt: skip
+LOOKED_UP = (BUILD_INFO, QUEUE_UP, JOBS, QUEUE_CHUNKS, QUEUE_WORKERS, QUEUE_LACKING)
 
 
 def routes(metrics: Metrics, models: Repository, jobs: Jobs) -> Blueprint:
@@ -78,6 +84,7 @@ class Scrape:
             yield _gauge(JOBS, {(status,): count for status, count in backlog.jobs.items()})
             yield _gauge(QUEUE_CHUNKS, {(): backlog.chunks})
             yield _gauge(QUEUE_WORKERS, {(): backlog.workers})
+            yield _gauge(QUEUE_LACKING, {(): len(backlog.lacking)})
 
 
 class Glance:

@@ -152,6 +152,7 @@ def test_every_field_of_a_schedule_stands_in_the_page() -> None:
         "docs/servers.md",
         "docs/family.md",
         "docs/gradients.md",
+        "docs/jobs.md",
         "docs/models.md",
         "docs/protocol.md",
         "docs/security.md",

@@ -1,25 +1,23 @@
-"""The Celery app with its settings, each with its reason, and how a chunk is sent through it."""
+"""The Celery app with its settings, each with its reason, and how workers are told through it that there is work."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from celery import Celery
 from kombu.entity import Queue
 
+from worker.connections import KEY_PREFIX, QUEUE
 from worker.settings import WorkerSettings
 
-QUEUE = "chunks"
-KEY_PREFIX = "nextday:"
-"""Of every key in Redis, the broker's and the ledger's, so that a database may be shared."""
-SCORE_CHUNK = "nextday.score_chunk"
-"""The one task: a job's id and a chunk's number, never data."""
+WORK = "nextday.work"
+"""The one task. Its message says that there is work and no more: which, the ledger says."""
 
-Publish = Callable[[Iterable[tuple[str, int]]], None]
-"""Sends the messages of chunks, each a job's id and a chunk's number."""
+Publish = Callable[[int], None]
+"""Sends so many messages."""
 
 
 def create_app(settings: WorkerSettings, *, timeout_s: float) -> Celery:
     """
-    The app through which chunks are sent and received.
+    The app through which messages are sent and received.
 
     Args:
         settings: Where Redis is, and the lease that a chunk has.
@@ -66,13 +64,15 @@ def create_app(settings: WorkerSettings, *, timeout_s: float) -> Celery:
 
 
 def publisher(settings: WorkerSettings, *, timeout_s: float) -> Publish:
-    """A function that sends chunks; it raises `kombu.exceptions.OperationalError` where Redis is away."""
+    """A function that sends messages; it raises `kombu.exceptions.OperationalError` where Redis is away."""
     app = create_app(settings, timeout_s=timeout_s)
 
-    def publish(chunks: Iterable[tuple[str, int]]) -> None:
+    def publish(messages: int) -> None:
+        if messages < 1:
+            return
         # A connection of its own: one from a pool may have died with the Redis it led to.
-        with app.connection_for_write() as connection:
-            for job_id, chunk in chunks:
-                app.send_task(SCORE_CHUNK, args=(job_id, chunk), queue=QUEUE, connection=connection)
+        with app.connection_for_write() as connection, app.amqp.Producer(connection) as producer:
+            for _ in range(messages):
+                app.send_task(WORK, queue=QUEUE, producer=producer)
 
     return publish

@@ -9,9 +9,13 @@ What can go wrong with a job. Grows from the core's tree (models/errors.py).
     ├── ScheduleError               a schedule's file, exchange or input that cannot be used, with the place
     └── JobError
         ├── JobNotFound
+        ├── JobExpired              its files are deleted; the record is kept for a day
         ├── JobNotFinished          results were asked for before there are any
+        ├── JobStateConflict        a job in this state cannot be resumed, or deleted
+        ├── BadCursor               a page was asked for that was never offered
         ├── IdempotencyConflict     the same key came with another body
         ├── TooManyJobs             as many unfinished jobs as are let in
+        ├── TooManyBytes            as much input is stored as one owner may have
         ├── ResultsDamaged          a chunk's file is not the one that the ledger knows
         ├── StorageUnavailable      the jobs' folder cannot be written; nothing was accepted
         └── QueueUnavailable        Redis did not answer
@@ -61,11 +65,32 @@ class JobNotFound(JobError):
         super().__init__(f"there is no job {job_id[:60]!r}; jobs are deleted when they expire")
 
 
+class JobExpired(JobError):
+    """The job's files are deleted, since its time is over."""
+
+    def __init__(self, *, job_id: str) -> None:
+        super().__init__(f"job {job_id} has expired, and its results are deleted; submit it again to have them anew")
+
+
 class JobNotFinished(JobError):
     """The job still runs, so its results are not whole."""
 
     def __init__(self, *, job_id: str, status: str) -> None:
         super().__init__(f"job {job_id} is {status}; its results can be had once it has ended")
+
+
+class JobStateConflict(JobError):
+    """What was asked for cannot be done to a job in this state."""
+
+    def __init__(self, *, job_id: str, status: str, wanted: str) -> None:
+        super().__init__(f"job {job_id} is {status}; {wanted}")
+
+
+class BadCursor(JobError):
+    """A place in the list of jobs that no page has named."""
+
+    def __init__(self, *, given: str) -> None:
+        super().__init__(f"{given[:60]!r} is no cursor; take the one that came with the page before")
 
 
 class IdempotencyConflict(JobError):
@@ -76,10 +101,21 @@ class IdempotencyConflict(JobError):
 
 
 class TooManyJobs(JobError):
-    """As many unfinished jobs as this installation lets in."""
+    """As many unfinished jobs as this installation lets in, in all or of one owner."""
 
-    def __init__(self, *, limit: int) -> None:
-        super().__init__(f"{limit} jobs are unfinished already, which is as many as are let in; try again later")
+    def __init__(self, *, limit: int, own: bool = False) -> None:
+        whose = " of yours" if own else ""
+        super().__init__(f"{limit} jobs{whose} are unfinished already, which is as many as are let in; try again later")
+
+
+class TooManyBytes(JobError):
+    """An owner has as much input stored as one may have."""
+
+    def __init__(self, *, given: int, limit: int) -> None:
+        super().__init__(
+            f"{given} bytes more would be over the {limit} that the inputs of your jobs may take together; delete jobs "
+            "that have ended, or wait until they expire"
+        )
 
 
 class ResultsDamaged(JobError):

@@ -1,37 +1,43 @@
-"""What a job is: submitted, looked at, cancelled, read. The service's only way into the queue."""
+"""What a job is: submitted, looked at, cancelled, resumed, read, deleted. The service's only way into the queue."""
 
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import redis
 from kombu.exceptions import OperationalError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from models.bundle import Card
 from models.repository import Repository
 from worker import downloads, results
 from worker.answers import level_columns
-from worker.app import KEY_PREFIX, Publish, publisher
+from worker.app import Publish, publisher
 from worker.blobs import Blobs, sha256
+from worker.chunks import input_name
+from worker.connections import connect, open_ledger
 from worker.errors import (
+    BadCursor,
     IdempotencyConflict,
+    JobExpired,
     JobNotFinished,
     JobNotFound,
+    JobStateConflict,
     QueueUnavailable,
     StorageUnavailable,
+    TooManyBytes,
     TooManyJobs,
 )
 from worker.intake import Stored, Upload, take
-from worker.ledger import ENDED, Done, Ledger, Record, Status, Submission
+from worker.ledger import ENDED, LOOKED_AT, READ_AT_ONCE, STATUSES, Done, Ledger, Limits, Record, Status, Submission
 from worker.requests import Options
 from worker.settings import WorkerSettings
+from worker.views import Job, view
 
 QUEUE_TIMEOUT_S = 1.0
 """Seconds that Redis may take to answer the service."""
@@ -39,36 +45,29 @@ QUEUE_TIMEOUT_S = 1.0
 log = logging.getLogger(__name__)
 
 
-class JobModel(msgspec.Struct, frozen=True):
-    """The model that a job is pinned to."""
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """
+    What a submission may ask beside its series.
 
-    name: str
-    version: int
-    digest: str
+    Attributes:
+        options: Model, version and levels; a JSON upload brings its own.
+        join: Columns of the input that the results have too.
+        webhook: Address to be told of the job's end.
+        expires_in_h: Hours until the job and its files are deleted, at most the setting's.
+    """
+
+    options: Options
+    join: tuple[str, ...] = ()
+    webhook: str | None = None
+    expires_in_h: float | None = None
 
 
-class Counts(msgspec.Struct, frozen=True):
-    """Rows of a job: in all, with a forecast, with an error."""
+class Page(NamedTuple):
+    """Jobs, newest first, and the cursor of those after them; there may be more even where they are few."""
 
-    total: int
-    completed: int
-    failed: int
-
-
-class Job(msgspec.Struct, frozen=True):
-    """A job as callers see it. Times are ISO 8601 in UTC; progress goes from 0 to 1."""
-
-    id: str
-    status: Status
-    model: JobModel
-    levels: list[float]
-    counts: Counts
-    progress: float
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
-    expires_at: str
-    reason: str | None
+    jobs: list[Job]
+    next: str | None
 
 
 class Backlog(NamedTuple):
@@ -79,15 +78,22 @@ class Backlog(NamedTuple):
         jobs: How many, by status; those that have ended are `ended`.
         chunks: Accepted and not done yet.
         workers: That gave a sign of life lately.
+        lacking: Digests of models that jobs wait for and that some worker lacks.
     """
 
     jobs: dict[str, int]
     chunks: int
     workers: int
+    lacking: list[str]
 
 
 class Jobs:
-    """Jobs of one installation. Every method may raise `QueueUnavailable`; forecasts do not need it."""
+    """
+    Jobs of one installation. Every method may raise `QueueUnavailable`; forecasts do not need it.
+
+    An owner is the id of an API key, '' where there are none. A job of another owner is not found; an owner of None
+    finds all.
+    """
 
     def __init__(
         self,
@@ -98,6 +104,7 @@ class Jobs:
         publish: Publish,
     ) -> None:
         self._settings = settings
+        self._limits = Limits(settings.max_jobs, settings.owner_jobs, settings.owner_bytes)
         self._ledger = ledger
         self._blobs = blobs
         self._models = models
@@ -106,47 +113,39 @@ class Jobs:
     @classmethod
     def connect(cls, settings: WorkerSettings, models: Repository) -> "Jobs":
         """Jobs over the Redis of the settings; connects on first use."""
-        connection = redis.Redis.from_url(
-            settings.redis_url,
-            decode_responses=True,
-            socket_timeout=QUEUE_TIMEOUT_S,
-            socket_connect_timeout=QUEUE_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
-        ledger = Ledger(connection, prefix=KEY_PREFIX)
-        return cls(
-            settings, ledger, Blobs(Path(settings.jobs_url)), models, publisher(settings, timeout_s=QUEUE_TIMEOUT_S)
-        )
+        ledger = open_ledger(connect(settings, timeout_s=QUEUE_TIMEOUT_S, retries=0))
+        publish = publisher(settings, timeout_s=QUEUE_TIMEOUT_S)
+        return cls(settings, ledger, Blobs(Path(settings.jobs_url)), models, publish)
 
     def close(self) -> None:
         """Close the connections."""
         self._ledger.close()
 
-    def submit(self, body: BinaryIO, media_type: str, *, options: Options, idempotency_key: str | None) -> Job:
+    def submit(self, source: Upload, *, wishes: Wishes, owner: str = "", idempotency_key: str | None) -> Job:
         """
         Accept a job. Once this returns, the job will be worked off, whatever dies.
 
         Args:
-            body: The upload, read to its end.
-            media_type: One of `worker.tables.MEDIA_TYPES`.
-            options: Model, version and levels; a JSON upload brings its own. The job is pinned to the version that
-                they name now.
-            idempotency_key: The same key with the same submission gives the same job.
+            source: The upload, read to its end.
+            wishes: The job is pinned to the model's version that they name now.
+            owner: Whose job it is.
+            idempotency_key: The same key of an owner with the same submission gives the same job.
 
         Raises:
             InputError: The upload cannot be read, has no series, or asks for what there is not.
             IdempotencyConflict: The key came before with something else.
             TooManyJobs: As many jobs are unfinished as are let in.
+            TooManyBytes: As much input is stored as one owner may have.
             StorageUnavailable: The upload cannot be written to disk.
         """
         with _queue():
             self._ledger.unfinished()  # a queue that is away is said before an upload is read
         job_id = secrets.token_hex(16)
         try:
-            upload = Upload(body, media_type)
-            stored = take(upload, job_id=job_id, blobs=self._blobs, settings=self._settings, options=options)
+            stored = take(source, job_id=job_id, blobs=self._blobs, settings=self._settings, options=wishes.options)
             forecaster = self._models.get(stored.options.model, stored.options.version)
             levels = level_columns(stored.options.levels, forecaster.card.levels)
+            record = self._new_record(job_id, stored, forecaster.card, levels.values, source, wishes, owner)
         except OSError as error:
             self._blobs.delete(job_id)
             raise StorageUnavailable(reason=error.strerror or type(error).__name__) from error
@@ -154,61 +153,132 @@ class Jobs:
             self._blobs.delete(job_id)
             raise
         # Where the answer to this step is lost the job may stand, so its files stay; `Sweeper.clean` knows which.
-        key = idempotency_key or ""
-        record, submission = self._enter(job_id, stored, forecaster.card, levels.values, key)
+        submission = self._enter(job_id, record, stored, wishes, idempotency_key or "")
         if submission.outcome == "accepted":
-            self._send(job_id, stored.plan.chunks)
-            return _view(record)
+            self._send(job_id, submission.hints)
+            return view(_accepted(job_id, record, submission))
         self._blobs.delete(job_id)
         if submission.outcome == "conflict":
-            raise IdempotencyConflict(key=key, job_id=submission.job_id)
-        if submission.outcome == "full":
-            raise TooManyJobs(limit=self._settings.max_jobs)
-        return self.get(submission.job_id)
+            raise IdempotencyConflict(key=idempotency_key or "", job_id=submission.job_id)
+        if submission.outcome != "known":
+            self._refuse(submission.outcome, int(record["input_bytes"]))
+        return self.get(submission.job_id, owner=owner)
 
-    def get(self, job_id: str) -> Job:
+    def get(self, job_id: str, *, owner: str | None = None) -> Job:
         """
-        A job as it stands.
+        A job as it stands; one that has expired is told of for a day.
 
         Raises:
-            JobNotFound: There is none of that id.
+            JobNotFound: There is none of that id, or it is another's.
         """
-        return _view(self._record(job_id))
+        return view(self._record(job_id, owner))
 
-    def newest(self, *, limit: int) -> list[Job]:
-        """The newest jobs, newest first."""
+    def page(
+        self,
+        *,
+        owner: str | None = None,
+        limit: int,
+        after: str | None = None,
+        status: Collection[Status] = (),
+        model: str | None = None,
+    ) -> Page:
+        """
+        Jobs, newest first.
+
+        Args:
+            owner: Whose; None for all.
+            limit: Most jobs; at least one.
+            after: The cursor of the page before.
+            status: Only these; all where it is empty.
+            model: Only jobs of this model.
+
+        Raises:
+            BadCursor: `after` is none.
+        """
+        wanted = frozenset(status or STATUSES)
+        begin = None if after is None else _place(after)
+        found: list[Job] = []
+        seen: list[tuple[int, str]] = []
         with _queue():
-            return [_view(record) for record in self._ledger.records(limit=limit)]
+            for place, record in self._ledger.page(owner=owner, after=begin):
+                seen.append(place)
+                if record and record.status in wanted and model in (None, record.model):
+                    found.append(view(record))
+                if len(found) == limit:
+                    break
+        more = len(found) == limit or len(seen) > LOOKED_AT - READ_AT_ONCE
+        return Page(found, _cursor(seen[-1]) if more else None)
 
-    def cancel(self, job_id: str) -> Job:
+    def cancel(self, job_id: str, *, owner: str | None = None) -> Job:
         """
         Let no further chunk of a job start. Chunks that run stop soon; what is done is kept.
 
         Raises:
-            JobNotFound: There is none of that id.
+            JobNotFound: There is none of that id, or it is another's.
         """
+        self._record(job_id, owner)
         with _queue():
             self._ledger.cancel(job_id)
-        return self.get(job_id)
+        return self.get(job_id, owner=owner)
 
-    def results(self, job_id: str, media_type: str) -> Iterator[bytes]:
+    def resume(self, job_id: str, *, owner: str | None = None) -> Job:
+        """
+        Let a failed or cancelled job go on with what is missing, and with what was set aside.
+
+        Raises:
+            JobNotFound: There is none of that id, or it is another's.
+            JobStateConflict: It neither failed nor was cancelled.
+            TooManyJobs: As many jobs are unfinished as are let in.
+        """
+        self._record(job_id, owner)
+        with _queue():
+            outcome, hints = self._ledger.resume(job_id, limits=self._limits, window=self._settings.window)
+        if outcome in ("full", "owner full"):
+            self._refuse(outcome, 0)
+        if outcome != "resumed":
+            wanted = "only a job that failed or was cancelled can be resumed"
+            raise JobStateConflict(job_id=job_id, status=outcome or "gone", wanted=wanted)
+        self._send(job_id, hints)
+        return self.get(job_id, owner=owner)
+
+    def delete(self, job_id: str, *, owner: str | None = None) -> None:
+        """
+        Delete an ended job with its files, and all that is known of it.
+
+        Raises:
+            JobNotFound: There is none of that id, or it is another's.
+            JobStateConflict: It has not ended.
+        """
+        self._record(job_id, owner)
+        with _queue():
+            status = self._ledger.delete(job_id)
+            if status is None:
+                raise JobNotFound(job_id=job_id)
+            if status not in ENDED:
+                wanted = "only a job that has ended can be deleted: cancel it first"
+                raise JobStateConflict(job_id=job_id, status=status, wanted=wanted)
+            self._blobs.delete(job_id)
+            self._ledger.forget(job_id)
+
+    def results(self, job_id: str, media_type: str, *, owner: str | None = None) -> Iterator[bytes]:
         """
         Forecasts of an ended job, in the order of its input, a part a chunk; of a cancelled one, what was done.
 
         Raises:
-            JobNotFound: There is none of that id.
+            JobNotFound: There is none of that id, or it is another's.
+            JobExpired: Its files are deleted.
             JobNotFinished: It has not ended.
             UnsupportedFormat: The media type is none of `worker.results.FORMATS`.
             ResultsDamaged: A file is missing; while reading: a file has changed.
         """
         results.check_format(media_type)
-        record, done = self._ended(job_id)
+        record, done = self._ended(job_id, owner)
         return downloads.forecasts(record, done, media_type, self._blobs)
 
-    def errors(self, job_id: str, media_type: str) -> Iterator[bytes]:
+    def errors(self, job_id: str, media_type: str, *, owner: str | None = None) -> Iterator[bytes]:
         """Rows of an ended job that have an error; raises as `results` does."""
         results.check_format(media_type)
-        record, done = self._ended(job_id)
+        record, done = self._ended(job_id, owner)
         return downloads.errors(record, done, media_type, self._blobs)
 
     def queue_state(self) -> dict[str, object]:
@@ -226,81 +296,101 @@ class Jobs:
     def backlog(self) -> Backlog:
         """What waits in the queue."""
         with _queue():
-            return Backlog(*self._ledger.backlog(), len(self._ledger.workers()))
+            workers = self._ledger.workers()
+            lacking = sorted({digest for lacks in workers.values() for digest in lacks})
+            return Backlog(*self._ledger.backlog(), len(workers), lacking)
 
-    def _enter(
-        self, job_id: str, stored: Stored, card: Card, levels: Sequence[float], key: str
-    ) -> tuple[Record, Submission]:
-        """Put a job into the ledger; its record as it stands there if it is accepted."""
-        record: dict[str, str | int] = {
+    def _new_record(
+        self,
+        job_id: str,
+        stored: Stored,
+        card: Card,
+        levels: Sequence[float],
+        source: Upload,
+        wishes: Wishes,
+        owner: str,
+    ) -> dict[str, str | int]:
+        return {
+            "owner": owner,
             "model": card.name,
             "version": card.version,
             "digest": card.digest,
             "levels": _json(levels),
             "model_levels": _json(card.levels),
             "total": stored.plan.total,
+            "chunks": stored.plan.chunks,
+            "closes": self._closes(job_id),
+            "input_bytes": (Path(self._settings.jobs_url) / input_name(job_id)).stat().st_size,
+            "joined": _json(wishes.join),
+            "source": source.media_type,
+            "webhook": wishes.webhook or "",
         }
+
+    def _closes(self, job_id: str) -> int:
+        series = self._blobs.open_arrow(input_name(job_id))
+        return sum(len(series.get_batch(chunk)["closes"].values) for chunk in range(series.num_record_batches))
+
+    def _enter(self, job_id: str, record: dict[str, str | int], stored: Stored, wishes: Wishes, key: str) -> Submission:
+        """Put a job into the ledger."""
+        asked = [stored.sha256, record["digest"], record["levels"], wishes.join, wishes.webhook, wishes.expires_in_h]
+        retention_h = min(self._settings.retention_h, wishes.expires_in_h or self._settings.retention_h)
         with _queue():
-            submission = self._ledger.submit(
+            return self._ledger.submit(
                 job_id,
                 record,
-                chunks=stored.plan.chunks,
-                first_due_s=self._settings.resend_s,
-                retention_s=self._settings.retention_h * 3600,
-                max_jobs=self._settings.max_jobs,
+                retention_s=retention_h * 3600,
+                limits=self._limits,
+                window=self._settings.window,
                 idempotency_key=key,
-                fingerprint=sha256(_json([stored.sha256, card.digest, levels]).encode()),
+                fingerprint=sha256(_json(asked).encode()),
             )
-        times = {"created_at": submission.created_at, "expires_at": submission.expires_at}
-        new = {"id": job_id, "status": "queued", "chunks": stored.plan.chunks, "completed": 0, "failed": 0}
-        return msgspec.convert({**record, **times, **new}, Record), submission
 
-    def _send(self, job_id: str, chunks: int) -> None:
-        """Hint at the chunks; what does not get through, the sweeper sends."""
+    def _refuse(self, outcome: str, input_bytes: int) -> None:
+        if outcome == "owner bytes":
+            raise TooManyBytes(given=input_bytes, limit=self._limits.owner_bytes)
+        own = outcome == "owner full"
+        raise TooManyJobs(limit=self._limits.owner_jobs if own else self._limits.jobs, own=own)
+
+    def _send(self, job_id: str, hints: int) -> None:
+        """Hint that there is work; where that does not get through, a sweeper does it."""
         try:
-            self._publish((job_id, chunk) for chunk in range(chunks))
+            self._publish(hints)
         except (redis.RedisError, OperationalError) as error:
-            log.warning("job %s is accepted; its chunks are sent later: %s", job_id, error)
+            log.warning("job %s is accepted; workers are told of it later: %s", job_id, error)
 
-    def _record(self, job_id: str) -> Record:
+    def _record(self, job_id: str, owner: str | None) -> Record:
         with _queue():
             record = self._ledger.record(job_id)
-        if record is None or record.status == "expired":
+        if record is None or owner not in (None, record.owner):
             raise JobNotFound(job_id=job_id)
         return record
 
-    def _ended(self, job_id: str) -> tuple[Record, dict[int, Done]]:
-        record = self._record(job_id)
+    def _ended(self, job_id: str, owner: str | None) -> tuple[Record, dict[int, Done]]:
+        record = self._record(job_id, owner)
+        if record.status == "expired":
+            raise JobExpired(job_id=job_id)
         if record.status not in ENDED:
             raise JobNotFinished(job_id=job_id, status=record.status)
         with _queue():
             return record, self._ledger.results(job_id)
 
 
-def _view(record: Record) -> Job:
-    ended_rows = record.completed + record.failed
-    return Job(
-        id=record.id,
-        status=record.status,
-        model=JobModel(record.model, record.version, record.digest),
-        levels=_levels(record.levels),
-        counts=Counts(record.total, record.completed, record.failed),
-        progress=ended_rows / record.total,
-        created_at=_iso(record.created_at),
-        started_at=_iso(record.started_at) if record.started_at else None,
-        finished_at=_iso(record.finished_at) if record.finished_at else None,
-        expires_at=_iso(record.expires_at),
-        reason=record.reason,
-    )
+def _accepted(job_id: str, record: dict[str, str | int], submission: Submission) -> Record:
+    """A record as it stands in the ledger once its job is accepted."""
+    times = {"created_at": submission.created_at, "expires_at": submission.expires_at, "now": submission.created_at}
+    return msgspec.convert({**record, **times, "id": job_id, "status": "queued", "completed": 0, "failed": 0}, Record)
 
 
-def _levels(text: str) -> list[float]:
-    return msgspec.json.decode(text, type=list[float])
+def _cursor(place: tuple[int, str]) -> str:
+    return urlsafe_b64encode(f"{place[0]} {place[1]}".encode()).decode().rstrip("=")
 
 
-def _iso(milliseconds: int) -> str:
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _place(cursor: str) -> tuple[int, str]:
+    try:
+        created_at, job_id = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split(" ")
+        return int(created_at), job_id
+    except ValueError:  # which bad base64 and bad UTF-8 are, too
+        raise BadCursor(given=cursor) from None
 
 
 def _json(value: object) -> str:

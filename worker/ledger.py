@@ -2,36 +2,62 @@
 The truth about jobs and their chunks, in Redis. Nothing else writes job state.
 
 Celery on Redis loses messages in a window that no setting closes, and delivers some twice. So a message is only a
-hint: what is promised, who works on it, and what is done stands here, and changes only by the Lua scripts in `lua/`,
-each of which Redis runs as one step. Leases run by Redis's clock.
+hint that there is work: who works on what, and what is done, stands here, and changes only by the Lua scripts in
+`lua/`, each of which Redis runs as one step. Leases and all other times run by Redis's clock.
 
-    submit ─► queued ─claim─► in_progress ─done (the last chunk)─► completed   (or failed: its input is lost)
-                 │                 ├─cancel─► cancelling ─done, release, sweep (the last lease)─► cancelled
-                 └─cancel─► cancelled          any ─retention─► expired ─► gone
+    submit ─► queued ─claim─► in_progress ─done (the last chunk)─► finalizing ─verified─► completed
+                 │               │   ▲                                 │ │
+                 │               │   └──────── a result is missing ────┘ └─ fail, verified ─► failed
+                 │               ├─ fail ─► failed
+                 └── cancel ─────┴─ cancel ─► cancelling ─ the last lease ends ─► cancelled
+    failed, cancelled ─resume─► queued            any ─its time is over, delete─► expired ─► forgotten
+
+A chunk waits (to be claimed the first time, or again), is leased, rests after a failure, or is done: one of the four.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Iterator, Mapping
 from importlib.resources import files
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import msgspec
 import redis
 
-Claim = Literal["score", "set aside", "done", "taken", "over"]
-Status = Literal["queued", "in_progress", "completed", "failed", "cancelling", "cancelled", "expired"]
-ENDED: frozenset[Status] = frozenset({"completed", "failed", "cancelled", "expired"})
-UNFINISHED: tuple[Status, ...] = ("queued", "in_progress", "cancelling")
+Status = Literal["queued", "in_progress", "finalizing", "completed", "failed", "cancelling", "cancelled", "expired"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+UNFINISHED: tuple[Status, ...] = ("queued", "in_progress", "finalizing", "cancelling")
+ENDED: frozenset[Status] = frozenset(STATUSES) - frozenset(UNFINISHED)
+Outcome = Literal["counted", "double", "over", "gone"]
 
-SCRIPTS = ("submit", "claim", "renew", "done", "release", "cancel", "fail", "sweep", "expired", "forget")
+VERIFY = -1
+"""In place of a chunk's number: the looking at all results of a job."""
+
+SCRIPTS = (
+    "submit", "claim", "renew", "done", "verified", "release", "cancel", "resume", "fail", "sweep",
+    "expired", "bury", "delete", "forget", "hooks", "hook_tried", "alive",
+)  # fmt: skip
 SWEPT_AT_ONCE = 500
+HOOK_LENT_S = 60.0
+"""Seconds that whoever delivers a webhook has before another may try."""
+READ_AT_ONCE = 100
+LOOKED_AT = 2000
+"""Jobs that one page looks at, whatever its filter lets through."""
 
 
-class Record(msgspec.Struct, frozen=True):
-    """A job as the ledger knows it; times in milliseconds since 1970 by Redis's clock, levels as JSON."""
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A job as the ledger knows it; times in milliseconds since 1970 by Redis's clock, lists as JSON.
+
+    Attributes:
+        now: When it was read.
+        rated_at: Since when its speed counts: its first claim since it was submitted or resumed.
+        rated_rows: Rows that were done then.
+    """
 
     id: str
     status: Status
+    owner: str = ""
     model: str
     version: int
     digest: str
@@ -39,13 +65,27 @@ class Record(msgspec.Struct, frozen=True):
     model_levels: str
     total: int
     chunks: int
+    closes: int = 0
+    input_bytes: int = 0
+    joined: str = "[]"
+    source: str = ""
+    webhook: str = ""
+    webhook_state: str = ""
+    webhook_attempts: int = 0
+    webhook_status: int = 0
     completed: int
     failed: int
     created_at: int
     expires_at: int
     started_at: int | None = None
+    resumed_at: int | None = None
+    finalizing_at: int | None = None
+    cancelling_at: int | None = None
     finished_at: int | None = None
     reason: str | None = None
+    rated_at: int | None = None
+    rated_rows: int = 0
+    now: int = 0
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -56,27 +96,82 @@ class Done(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """What is let in: unfinished jobs in all and of one owner, and bytes of input that one owner has stored."""
+
+    jobs: int
+    owner_jobs: int
+    owner_bytes: int
+
+
 class Submission(msgspec.Struct, frozen=True):
     """
-    What became of a submission: accepted, known (the same came before), conflict (the key did), or full.
+    What became of a submission: accepted, known (the same came before), conflict (the key did), or why it is too much.
 
-    The times are an accepted job's, as in `Record`.
+    Of an accepted job also its times, as in `Record`, and how many messages to send.
     """
 
-    outcome: Literal["accepted", "known", "conflict", "full"]
+    outcome: Literal["accepted", "known", "conflict", "full", "owner full", "owner bytes"]
     job_id: str = ""
     created_at: int = 0
     expires_at: int = 0
+    hints: int = 0
+
+
+class Claim(NamedTuple):
+    """
+    What a worker is to do: score a chunk, set it aside (tried too often: its rows become errors), verify a job.
+
+    Or nothing: there is nothing to do, or what there is needs models that it lacks.
+    """
+
+    kind: Literal["score", "set aside", "verify", "lacking", "nothing"]
+    job_id: str = ""
+    chunk: int = 0
+    model: str = ""
+    version: int = 0
+    digest: str = ""
+    token: str = ""
+
+
+class Swept(NamedTuple):
+    """
+    What a sweep found.
+
+    Attributes:
+        hints: Messages to send.
+        claimable: Chunks that this worker could claim, counted up to the window.
+        queued: Messages that wait.
+        taken_back: Chunks that nobody worked on any more, as job id, colon, number.
+    """
+
+    hints: int
+    claimable: int
+    queued: int
+    taken_back: list[str]
 
 
 class Ledger:
     """The ledger's operations. Every method may raise `redis.RedisError`; none leaves anything half-done."""
 
-    def __init__(self, connection: "redis.Redis", *, prefix: str = "nextday:") -> None:
+    def __init__(self, connection: "redis.Redis", *, prefix: str = "nextday:", queue: str = "work") -> None:
+        """
+        Prepare; connects on first use.
+
+        Args:
+            connection: To Redis; its answers are text.
+            prefix: Of every key.
+            queue: Key of the list in which messages wait, without the prefix.
+        """
         self._redis = connection
         self._prefix = prefix
+        self._queue = prefix + queue
         folder = files("worker") / "lua"
-        self._scripts = {name: connection.register_script((folder / f"{name}.lua").read_text()) for name in SCRIPTS}
+        shared = (folder / "ledger.lua").read_text()
+        self._scripts = {}
+        for name in SCRIPTS:
+            first_line, rest = (folder / f"{name}.lua").read_text().split("\n", 1)
+            self._scripts[name] = connection.register_script(f"{first_line}\n{shared}{rest}")
 
     def close(self) -> None:
         """Close the connections."""
@@ -87,10 +182,9 @@ class Ledger:
         job_id: str,
         record: Mapping[str, str | int],
         *,
-        chunks: int,
-        first_due_s: float,
         retention_s: float,
-        max_jobs: int,
+        limits: Limits,
+        window: int,
         idempotency_key: str = "",
         fingerprint: str = "",
     ) -> Submission:
@@ -99,86 +193,155 @@ class Ledger:
 
         Args:
             job_id: A new, unguessable id.
-            record: Model, version, digest, levels and total of the job.
-            chunks: How many chunks; at least one.
-            first_due_s: Seconds until a chunk that no worker has claimed may be sent again.
+            record: What `Record` has of the job itself; of it owner, chunks and input_bytes must be there.
             retention_s: Seconds until the job expires.
-            max_jobs: Unfinished jobs that are let in.
-            idempotency_key: The caller's; '' for none.
+            limits: What is let in.
+            window: Most messages that wait.
+            idempotency_key: The owner's; '' for none.
             fingerprint: Of all that the caller sent; another one under the same key is a conflict.
         """
+        asked = {
+            "id": job_id,
+            "owner": record["owner"],
+            "chunks": record["chunks"],
+            "bytes": record["input_bytes"],
+            "retention_ms": _ms(retention_s),
+            "max_jobs": limits.jobs,
+            "owner_jobs": limits.owner_jobs,
+            "owner_bytes": limits.owner_bytes,
+            "idempotency_key": idempotency_key,
+            "fingerprint": fingerprint,
+            "queue": self._queue,
+            "window": window,
+        }
         fields = [part for pair in record.items() for part in pair]
-        answer = self._run(
-            "submit",
-            job_id,
-            chunks,
-            _ms(first_due_s),
-            _ms(retention_s),
-            max_jobs,
-            idempotency_key,
-            fingerprint,
-            *fields,
-        )
-        return Submission(*answer)
+        return Submission(*self._run("submit", msgspec.json.encode(asked).decode(), *fields))
 
-    def claim(self, job_id: str, chunk: int, token: str, *, lease_s: float, max_attempts: int) -> Claim:
-        """Ask for a chunk; only 'score' and 'set aside' (tried too often: its rows become errors) hand it over."""
-        return cast(Claim, self._run("claim", job_id, chunk, token, _ms(lease_s), max_attempts))
+    def claim(self, token: str, *, lease_s: float, max_attempts: int, lacking: Collection[str] = ()) -> Claim:
+        """
+        Ask for work; what comes is leased.
 
-    def renew(self, job_id: str, chunk: int, token: str, *, lease_s: float) -> bool:
+        Args:
+            token: New for each claim.
+            lease_s: Seconds until it is taken back, unless renewed.
+            max_attempts: Claims that ended in a worker's death after which a chunk is set aside.
+            lacking: Digests of models that this worker cannot serve.
+        """
+        kind, *rest = self._run("claim", token, _ms(lease_s), max_attempts, *lacking)
+        if not rest:
+            return Claim(kind)
+        job_id, chunk, model, version, digest = rest
+        return Claim(kind, job_id, int(chunk), model, int(version), digest, token)
+
+    def renew(self, claim: Claim, *, lease_s: float) -> bool:
         """Give a sign of life; false where the worker must stop."""
-        return bool(self._run("renew", job_id, chunk, token, _ms(lease_s)))
+        return bool(self._run("renew", claim.job_id, claim.chunk, claim.token, _ms(lease_s)))
 
-    def done(self, job_id: str, chunk: int, result: Done) -> Literal["counted", "double", "over"]:
-        """Count a stored result, the first of its chunk; the last chunk's ends the job."""
-        answer = self._run("done", job_id, chunk, result.completed, result.failed, result.sha256)
-        return cast(Literal["counted", "double", "over"], answer)
+    def done(self, claim: Claim, result: Done, *, cost: int) -> Outcome:
+        """Count a stored result, the first of its chunk; `cost` is what it took, in closes."""
+        packed = b64encode(bytes.fromhex(result.sha256)).decode()
+        answer = self._run(
+            "done",
+            claim.job_id,
+            claim.chunk,
+            result.completed,
+            result.failed,
+            packed,
+            max(1, cost),
+            int(claim.kind == "set aside"),
+        )
+        return cast(Outcome, answer)
 
-    def release(self, job_id: str, chunk: int, token: str, *, failed: bool) -> int:
-        """Give a chunk back undone; how often it has failed, which says after how long it is sent again."""
-        return int(self._run("release", job_id, chunk, token, int(failed)))
+    def verified(self, claim: Claim, damaged: Collection[int]) -> Status | None:
+        """End a job whose results are all there, or let the damaged ones be made again; None for a late call."""
+        return cast(Status | None, self._run("verified", claim.job_id, claim.token, *damaged))
+
+    def release(self, claim: Claim, *, failed: bool) -> int:
+        """Give a chunk back undone; how often it has failed, which says after how long it can be claimed again."""
+        return int(self._run("release", claim.job_id, claim.chunk, claim.token, int(failed)))
 
     def cancel(self, job_id: str) -> Status | None:
         """Let no further chunk start; the status now, or None where there is no such job."""
         return cast(Status | None, self._run("cancel", job_id))
 
+    def resume(self, job_id: str, *, limits: Limits, window: int) -> tuple[str, int]:
+        """
+        Let a failed or cancelled job go on.
+
+        Returns:
+            'resumed', and how many messages to send; or 'full', 'owner full' or the status that forbids it, and 0.
+        """
+        outcome, *hints = self._run("resume", job_id, limits.jobs, limits.owner_jobs, self._queue, window)
+        return outcome, hints[0] if hints else 0
+
     def fail(self, job_id: str, reason: str) -> None:
         """End a job that can never be whole."""
         self._run("fail", job_id, reason)
 
-    def sweep(self, *, queue_key: str, again_s: float, longest_wait_s: float) -> list[tuple[str, int]]:
-        """Chunks, as job id and number, that were promised and that nobody works on."""
-        flat = self._run("sweep", queue_key, SWEPT_AT_ONCE, _ms(again_s), _ms(longest_wait_s))
-        return [(flat[at], int(flat[at + 1])) for at in range(0, len(flat), 2)]
+    def sweep(self, *, window: int, lacking: Collection[str] = ()) -> Swept:
+        """Take back what nobody works on any more, and say what waits."""
+        hints, claimable, queued, *back = self._run("sweep", self._queue, window, SWEPT_AT_ONCE, *lacking)
+        return Swept(hints, claimable, queued, back)
 
-    def expired(self) -> list[str]:
-        """Jobs past their time, now marked so; delete their files, then `forget` them."""
-        return cast(list[str], self._run("expired", SWEPT_AT_ONCE))
+    def expired(self) -> list[tuple[str, bool]]:
+        """Jobs past their time, now marked so, and whether they are buried: delete files and `bury`, or `forget`."""
+        flat = self._run("expired", SWEPT_AT_ONCE)
+        return [(flat[at], flat[at + 1] == "1") for at in range(0, len(flat), 2)]
+
+    def bury(self, job_id: str, *, for_s: float) -> None:
+        """Keep of an expired job whose files are gone no more than its record, for some seconds."""
+        self._run("bury", job_id, _ms(for_s))
+
+    def delete(self, job_id: str) -> Status | None:
+        """Let a job that has ended expire now; the status that it had. Then delete its files, then `forget` it."""
+        return cast(Status | None, self._run("delete", job_id))
 
     def forget(self, job_id: str) -> None:
-        """Remove the last trace of a job."""
+        """Remove the last trace of an expired job."""
         self._run("forget", job_id)
+
+    def hooks_due(self, limit: int) -> list[tuple[str, int]]:
+        """Ended jobs whose webhook is to be called now, each with its attempts so far; lent for a minute."""
+        flat = self._run("hooks", limit, _ms(HOOK_LENT_S))
+        return [(flat[at], int(flat[at + 1])) for at in range(0, len(flat), 2)]
+
+    def hook_tried(self, job_id: str, *, delivered: bool, status: int = 0, again_s: float | None = None) -> None:
+        """Note an attempt: delivered, to be tried again after some seconds, or given up; `status` is HTTP's."""
+        state = "delivered" if delivered else "failed" if again_s is None else "pending"
+        self._run("hook_tried", job_id, state, status, _ms(again_s or 0))
 
     def record(self, job_id: str) -> Record | None:
         """A job, or None where there is none."""
-        fields = cast(dict[str, str], self._redis.hgetall(f"{self._prefix}job:{job_id}"))
-        if "status" not in fields or "model" not in fields:
-            return None
-        return msgspec.convert({**fields, "id": job_id}, Record, strict=False)
+        return self._records([job_id])[0]
 
-    def records(self, *, limit: int) -> Iterator[Record]:
-        """Jobs, newest first."""
-        for job_id in cast(list[str], self._redis.zrevrange(f"{self._prefix}jobs", 0, limit - 1)):
-            if record := self.record(job_id):
-                yield record
+    def page(
+        self, *, owner: str | None, after: tuple[int, str] | None = None
+    ) -> Iterator[tuple[tuple[int, str], Record | None]]:
+        """
+        Jobs, newest first, at most `LOOKED_AT` of them, each with its place.
+
+        Args:
+            owner: Whose; None for all.
+            after: The place after which to begin.
+        """
+        jobs = f"{self._prefix}jobs" if owner is None else f"{self._prefix}jobs:{owner}"
+        newest = "+inf" if after is None else after[0]
+        for offset in range(0, LOOKED_AT, READ_AT_ONCE):
+            found = self._redis.zrevrangebyscore(jobs, newest, "-inf", start=offset, num=READ_AT_ONCE, withscores=True)
+            places = [(int(score), job_id) for job_id, score in cast(list[tuple[str, float]], found)]
+            wanted = [place for place in places if after is None or place < after]
+            yield from zip(wanted, self._records([job_id for _, job_id in wanted]), strict=True)
+            if len(places) < READ_AT_ONCE:
+                break
+            after = places[-1]  # jobs that came in between push others into the next batch once more
 
     def results(self, job_id: str) -> dict[int, Done]:
         """Counted results by chunk, in the chunks' order."""
         fields = cast(dict[str, str], self._redis.hgetall(f"{self._prefix}done:{job_id}"))
         found = {}
         for chunk in sorted(fields, key=int):
-            completed, failed, sha256 = fields[chunk].split()
-            found[int(chunk)] = Done(int(completed), int(failed), sha256)
+            completed, failed, packed = fields[chunk].split()
+            found[int(chunk)] = Done(int(completed), int(failed), b64decode(packed).hex())
         return found
 
     def unfinished(self) -> int:
@@ -189,22 +352,47 @@ class Ledger:
         """Jobs by status, all that have ended as `ended`; and chunks that are promised and not done."""
         unfinished = cast(set[str], self._redis.smembers(f"{self._prefix}unfinished"))
         with self._redis.pipeline(transaction=False) as asked:
-            for job_id in unfinished:
-                asked.hget(f"{self._prefix}job:{job_id}", "status")
             asked.zcard(f"{self._prefix}jobs")
-            asked.zcard(f"{self._prefix}due")
-            *statuses, kept, chunks = asked.execute()
+            for job_id in unfinished:
+                asked.hmget(f"{self._prefix}job:{job_id}", "status", "chunks")
+                asked.hlen(f"{self._prefix}done:{job_id}")
+            kept, *found = asked.execute()
+        statuses = [status for status, _ in found[::2]]
         counts = {status: statuses.count(status) for status in UNFINISHED}
+        chunks = sum(int(all_chunks or 0) - done for (_, all_chunks), done in zip(found[::2], found[1::2], strict=True))
         return counts | {"ended": kept - sum(counts.values())}, chunks
 
-    def report_alive(self, worker: str, *, for_s: float) -> None:
-        """A worker's sign of life, good for some seconds."""
-        self._redis.set(f"{self._prefix}worker:{worker}", "1", px=_ms(for_s))
+    def report_alive(self, worker: str, *, for_s: float, lacking: Collection[str] = ()) -> None:
+        """A worker's sign of life, good for some seconds, and the models that jobs wait for and that it lacks."""
+        self._run("alive", worker, _ms(for_s), " ".join(sorted(lacking)))
 
-    def workers(self) -> list[str]:
-        """Workers that gave a sign of life lately."""
-        prefix = f"{self._prefix}worker:"
-        return sorted(key.removeprefix(prefix) for key in self._redis.scan_iter(match=f"{prefix}*", count=1000))
+    def report_gone(self, worker: str) -> None:
+        """A worker's last word."""
+        self._redis.zrem(f"{self._prefix}workers", worker)
+
+    def workers(self) -> dict[str, list[str]]:
+        """Workers that gave a sign of life lately, and the digests that each lacks."""
+        with self._redis.pipeline(transaction=False) as asked:
+            asked.time()
+            asked.zrange(f"{self._prefix}workers", 0, -1, withscores=True)
+            asked.hgetall(f"{self._prefix}signs")
+            (seconds, micros), found, signs = asked.execute()
+        alive = {name for name, until in found if until > seconds * 1000 + micros // 1000}
+        return {name: signs.get(name, "").split() for name in sorted(alive)}
+
+    def _records(self, job_ids: Collection[str]) -> list[Record | None]:
+        with self._redis.pipeline(transaction=False) as asked:
+            asked.time()
+            for job_id in job_ids:
+                asked.hgetall(f"{self._prefix}job:{job_id}")
+            (seconds, micros), *found = asked.execute()
+        now = seconds * 1000 + micros // 1000
+        records: list[Record | None] = []
+        for job_id, fields in zip(job_ids, found, strict=True):
+            known = "status" in fields and "model" in fields
+            record = msgspec.convert({**fields, "id": job_id, "now": now}, Record, strict=False) if known else None
+            records.append(record)
+        return records
 
     def _run(self, script: str, *arguments: str | int) -> Any:
         return self._scripts[script](args=[self._prefix, *arguments])

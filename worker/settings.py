@@ -19,9 +19,14 @@ class WorkerSettings(ModelSettings):
     chunk_closes: int = setting(1_000_000, "most closes in a chunk, so that it stays seconds of work", least=1)
     lease_s: float = setting(20.0, "seconds that a worker may hold a chunk without a sign of life", least=0.1)
     sweep_s: float = setting(2.0, "seconds between two looks for chunks that nobody works on", least=0.05)
-    resend_s: float = setting(10.0, "seconds after which a chunk that no worker has taken may be sent again", least=0.1)
+    turn_s: float = setting(2.0, "seconds that a worker's thread works on chunks for one message", least=0)
+    window: int = setting(64, "most messages that wait in the queue; at least all threads of all workers", least=1)
+    wedged_s: float = setting(30.0, "seconds without progress, though work waits, after which a worker ends", least=1)
+    worker_name: str = setting("", "name of a worker among all; its host and process number where it is empty")
     max_attempts: int = setting(5, "times a chunk is tried before its rows become errors", least=1)
     max_jobs: int = setting(1000, "unfinished jobs that are let in", least=1)
+    owner_jobs: int = setting(1000, "unfinished jobs that are let in of one API key", least=1)
+    owner_bytes: int = setting(100_000_000_000, "bytes of input that one API key may have stored", least=1)
     retention_h: float = setting(168.0, "hours after which a job and its files are deleted", least=0)
     webhook_hosts: AllowedHosts = setting(
         AllowedHosts(""),

@@ -1,19 +1,15 @@
-"""What a worker does with a message and between messages: one call each into `worker.chunks`."""
-
-import logging
+"""What a worker does with a message: work for a while, then hand the rest on."""
 
 from celery import Celery
 
-from worker.app import SCORE_CHUNK
+from worker.app import WORK, Publish
 from worker.chunks import Chunks
 
-log = logging.getLogger(__name__)
 
-
-def register(app: Celery, chunks: Chunks) -> None:
+def register(app: Celery, chunks: Chunks, publish: Publish, *, turn_s: float) -> None:
     """Give the app its one task."""
 
-    @app.task(name=SCORE_CHUNK)  # type: ignore[untyped-decorator]
-    def score_chunk(job_id: str, chunk: int) -> None:
-        outcome = chunks.work_on(job_id, chunk)
-        log.info("job %s chunk %d: %s", job_id, chunk, outcome)
+    @app.task(name=WORK)  # type: ignore[untyped-decorator]
+    def work() -> None:
+        if chunks.turn(turn_s):
+            publish(1)

@@ -9,20 +9,21 @@ from typing import Any
 
 import redis
 from celery import Celery, signals
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
 
 from models.repository import Repository
 from worker import tasks
-from worker.app import KEY_PREFIX, create_app, publisher
+from worker.app import create_app, publisher
 from worker.blobs import Blobs
 from worker.chunks import Chunks
+from worker.connections import connect, open_ledger
 from worker.ledger import Ledger
 from worker.settings import WorkerSettings
 from worker.sweeper import Sweeper
+from worker.watchdog import Watchdog
 
 TIMEOUT_S = 5.0
 """Seconds that Redis may take to answer a worker."""
+RETRIES = 5
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,8 @@ def work(settings: WorkerSettings) -> None:
     """
     # Threads: onnxruntime lets go of the interpreter's lock, and a session must not cross a fork.
     options = ["--pool", "threads", "--concurrency", str(settings.worker_threads), "--loglevel", "INFO"]
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--hostname", worker_name()]
+    name = worker_name(settings)
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--hostname", name]
     os.execv(sys.executable, [sys.executable, "-m", "celery", "-A", "worker.entry", "worker", *options, *quiet])
 
 
@@ -47,14 +49,18 @@ def create_worker(settings: WorkerSettings) -> Celery:
     models = Repository(
         settings.store, device=settings.device, device_id=settings.device_id, threads=settings.run_threads
     )
-    tasks.register(app, Chunks(settings, ledger, blobs, models))
-    sweeper = Sweeper(settings, ledger, blobs, publisher(settings, timeout_s=TIMEOUT_S), worker_name())
+    chunks = Chunks(settings, ledger, blobs, models)
+    publish = publisher(settings, timeout_s=TIMEOUT_S)
+    tasks.register(app, chunks, publish, turn_s=settings.turn_s)
+    watchdog = Watchdog(lambda: chunks.moved_at, after_s=settings.wedged_s)
+    sweeper = Sweeper(settings, ledger, blobs, publish, worker_name(settings), pins=chunks.pins, seen=watchdog.look)
 
     def start(**_: Any) -> None:
         models.load_newest()
         sweeper.start()
 
     def stop(**_: Any) -> None:
+        chunks.stop()
         sweeper.stop()
 
     signals.worker_ready.connect(start, weak=False)
@@ -64,26 +70,23 @@ def create_worker(settings: WorkerSettings) -> Celery:
 
 def connect_ledger(settings: WorkerSettings) -> Ledger:
     """The ledger over a connection that waits out a short absence of Redis."""
-    connection = redis.Redis.from_url(
-        settings.redis_url,
-        decode_responses=True,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=2.0,
-        socket_keepalive=True,
-        health_check_interval=10,
-        retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), 5),
-    )
-    return Ledger(connection, prefix=KEY_PREFIX)
+    return open_ledger(connect(settings, timeout_s=TIMEOUT_S, retries=RETRIES))
 
 
-def worker_name() -> str:
-    """The worker's name, the same for all that asks on its machine: one worker a machine or container."""
-    return f"nextday@{socket.gethostname()}"
+def worker_name(settings: WorkerSettings) -> str:
+    """The worker's name among all: the setting, or else one that no other on its machine or in its container has."""
+    return f"{settings.worker_name or f'nextday-{os.getpid()}'}@{socket.gethostname()}"
 
 
 def is_alive(settings: WorkerSettings) -> bool:
-    """Whether the worker on this machine has given a sign of life lately, for health checks."""
+    """
+    Whether a worker on this machine has given a sign of life lately, for health checks.
+
+    Where workers have names by the settings, the one of that name; in a container there is but one.
+    """
+    here = f"@{socket.gethostname()}"
     try:
-        return worker_name() in connect_ledger(settings).workers()
+        alive = connect_ledger(settings).workers()
     except redis.RedisError:
         return False
+    return worker_name(settings) in alive if settings.worker_name else any(name.endswith(here) for name in alive)

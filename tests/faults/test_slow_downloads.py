@@ -47,8 +47,10 @@ def ended_job(server: Server, valkey_url: str) -> str:
         for chunk in range(CHUNKS):
             with Blobs(Path(settings.jobs_url)).create(result_name(job["id"], chunk, sha256(content))) as file:
                 file.write(content)
-            assert ledger.claim(job["id"], chunk, "drill", lease_s=60, max_attempts=3) == "score"
-            ledger.done(job["id"], chunk, Done(1, 0, sha256(content)))
+            claim = ledger.claim("drill", lease_s=60, max_attempts=3)
+            assert (claim.kind, claim.job_id, claim.chunk) == ("score", job["id"], chunk)
+            ledger.done(claim, Done(1, 0, sha256(content)), cost=3)
+        assert ledger.verified(ledger.claim("drill", lease_s=60, max_attempts=3), []) == "completed"
     return str(job["links"]["results"])
 
 

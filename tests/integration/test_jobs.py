@@ -1,29 +1,33 @@
 """Jobs from upload to results, over a real Valkey and real Celery worker processes."""
 
 import csv
-import io
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import orjson
 import pytest
 import redis
 
 from models.errors import InputError
 from models.ragged import Ragged
 from models.repository import Repository
-from worker.blobs import Blobs
+from tests.integration.job_steps import (
+    ended,
+    eventually,
+    kill_workers,
+    let_time_pass,
+    ndjson,
+    read_lines,
+    submit,
+    walks,
+    work_off,
+    worker,
+)
 from worker.chunks import Chunks, input_name
 from worker.errors import (
     IdempotencyConflict,
+    JobExpired,
     JobNotFinished,
     JobNotFound,
     QueueUnavailable,
@@ -31,127 +35,11 @@ from worker.errors import (
     StorageUnavailable,
     TooManyJobs,
 )
-from worker.jobs import Job, Jobs
+from worker.jobs import Jobs
 from worker.ledger import Ledger
-from worker.requests import Options
 from worker.settings import WorkerSettings
 from worker.sweeper import Sweeper
 from worker.tables import CSV, NDJSON
-from worker.work import connect_ledger
-
-DEADLINE_S = 60
-
-
-@pytest.fixture
-def settings(tmp_path: Path, valkey_url: str) -> WorkerSettings:
-    with redis.Redis.from_url(valkey_url) as connection:
-        connection.flushdb()
-    return WorkerSettings(
-        redis_url=valkey_url,
-        jobs_url=str(tmp_path / "jobs"),
-        device="cpu",
-        chunk_rows=50,
-        lease_s=1.0,
-        sweep_s=0.1,
-        resend_s=1.0,
-        worker_threads=2,
-    )
-
-
-@pytest.fixture
-def connect(settings: WorkerSettings, models: Repository) -> Iterator[Callable[..., Jobs]]:
-    """Jobs under other settings than the usual."""
-    with ExitStack() as opened:
-        yield lambda **changes: opened.enter_context(closing(Jobs.connect(replace(settings, **changes), models)))
-
-
-@pytest.fixture
-def jobs(connect: Callable[..., Jobs]) -> Jobs:
-    return connect()
-
-
-@pytest.fixture
-def ledger(settings: WorkerSettings) -> Iterator[Ledger]:
-    with closing(connect_ledger(settings)) as opened:
-        yield opened
-
-
-@pytest.fixture
-def blobs(settings: WorkerSettings) -> Blobs:
-    return Blobs(Path(settings.jobs_url))
-
-
-@pytest.fixture
-def chunks(settings: WorkerSettings, ledger: Ledger, blobs: Blobs, models: Repository) -> Chunks:
-    """A worker's inside, for tests that say themselves what is worked on."""
-    return Chunks(settings, ledger, blobs, models)
-
-
-@pytest.fixture
-def sweeper(settings: WorkerSettings, ledger: Ledger, blobs: Blobs, chunks: Chunks) -> Sweeper:
-    """A sweeper that works on a chunk itself rather than send it."""
-
-    def work(due: Iterable[tuple[str, int]]) -> None:
-        for job_id, chunk in due:
-            chunks.work_on(job_id, chunk)
-
-    return Sweeper(settings, ledger, blobs, work, "test")
-
-
-@contextmanager
-def worker(settings: WorkerSettings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A real worker process, ended by its id."""
-    given = {field: str(getattr(settings, field)) for field in settings.__dataclass_fields__}
-    env = {**os.environ, **{f"NEXTDAY_{field.upper()}": value for field, value in given.items()}}
-    with log.open("ab") as output:
-        process = subprocess.Popen([sys.executable, "-m", "nextday", "work"], env=env, stdout=output, stderr=output)
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-
-
-def eventually(what: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
-    end = time.monotonic() + deadline_s
-    while not what():
-        assert time.monotonic() < end, "it did not come to pass in time"
-        time.sleep(0.02)
-
-
-def walks(rows: int, days: int = 60, seed: int = 0) -> list[list[float]]:
-    steps = np.random.default_rng(seed).standard_t(4, (rows, days)) * 0.01
-    return np.round(100 * np.exp(np.cumsum(steps, axis=1)), 2).tolist()
-
-
-def ndjson(rows: list[list[float]]) -> bytes:
-    return b"\n".join(orjson.dumps({"id": f"series-{row}", "closes": closes}) for row, closes in enumerate(rows))
-
-
-def submit(jobs: Jobs, body: bytes, media_type: str = NDJSON, key: str | None = None, **options) -> Job:
-    return jobs.submit(io.BytesIO(body), media_type, options=Options(**options), idempotency_key=key)
-
-
-def ended(jobs: Jobs, job: Job) -> Job:
-    eventually(lambda: jobs.get(job.id).status in ("completed", "failed", "cancelled"))
-    return jobs.get(job.id)
-
-
-def read_lines(parts: Iterator[bytes]) -> list[dict]:
-    return [orjson.loads(line) for line in b"".join(parts).splitlines()]
-
-
-def work_off(jobs: Jobs, chunks: Chunks, job: Job) -> Job:
-    """Work on every chunk in this process."""
-    for chunk in range(1000):
-        if jobs.get(job.id).status in ("completed", "failed", "cancelled"):
-            break
-        chunks.work_on(job.id, chunk)
-    return jobs.get(job.id)
 
 
 def test_a_job_gives_the_forecaster_s_own_numbers_in_input_order(
@@ -197,7 +85,7 @@ def test_a_worker_killed_in_the_middle_of_100_000_series_costs_nothing_but_time(
 def test_a_job_whose_messages_were_all_lost_is_swept_up(settings: WorkerSettings, jobs: Jobs, tmp_path: Path) -> None:
     job = submit(jobs, ndjson(walks(120)))
     with redis.Redis.from_url(settings.redis_url) as connection:
-        connection.delete("nextday:chunks")
+        connection.delete("nextday:work")
 
     with worker(settings, tmp_path / "worker.log"):
         assert ended(jobs, job).status == "completed"
@@ -241,9 +129,7 @@ def test_a_chunk_that_cannot_be_scored_becomes_error_rows_and_the_rest_is_delive
     settings: WorkerSettings, jobs: Jobs, chunks: Chunks, ledger: Ledger
 ) -> None:
     job = submit(jobs, ndjson(walks(100)))
-    for _ in range(settings.max_attempts):
-        ledger.claim(job.id, 0, "dies", lease_s=0.001, max_attempts=settings.max_attempts)
-        time.sleep(0.01)
+    kill_workers(settings, ledger, settings.max_attempts)
 
     job = work_off(jobs, chunks, job)
 
@@ -257,12 +143,16 @@ def test_a_chunk_that_fails_comes_again_later(
     job = submit(jobs, ndjson(walks(10)))
     input_file = Path(settings.jobs_url) / input_name(job.id)
     input_file.rename(input_file.with_suffix(".away"))
-    assert chunks.work_on(job.id, 0) == "failed"
+    assert chunks.work_once() == "score"
+    assert chunks.work_once() == "nothing"
     input_file.with_suffix(".away").rename(input_file)
+
+    with redis.Redis.from_url(settings.redis_url) as connection:
+        connection.delete("nextday:work")  # else the message of the submission will do
 
     eventually(lambda: sweeper.sweep() == 1)
 
-    assert jobs.get(job.id).status == "completed"
+    assert work_off(jobs, chunks, job).status == "completed"
 
 
 def test_a_job_whose_input_is_gone_for_good_fails(
@@ -270,25 +160,24 @@ def test_a_job_whose_input_is_gone_for_good_fails(
 ) -> None:
     job = submit(jobs, ndjson(walks(10)))
     (Path(settings.jobs_url) / input_name(job.id)).unlink()
-    for _ in range(settings.max_attempts):
-        ledger.claim(job.id, 0, "dies", lease_s=0.001, max_attempts=settings.max_attempts)
-        time.sleep(0.01)
+    kill_workers(settings, ledger, settings.max_attempts)
 
-    chunks.work_on(job.id, 0)
+    chunks.work_once()
 
     assert jobs.get(job.id).status == "failed"
     assert "input" in jobs.get(job.id).reason
 
 
 def test_a_job_whose_input_is_damaged_fails_rather_than_runs_for_ever(
-    settings: WorkerSettings, jobs: Jobs, chunks: Chunks
+    settings: WorkerSettings, jobs: Jobs, chunks: Chunks, ledger: Ledger
 ) -> None:
     job = submit(jobs, ndjson(walks(10)))
     input_file = Path(settings.jobs_url) / input_name(job.id)
     input_file.write_bytes(input_file.read_bytes()[:-20])
 
     for _ in range(settings.max_attempts):
-        assert chunks.work_on(job.id, 0) == "failed"
+        assert chunks.work_once() == "score"
+        let_time_pass(settings, ledger)
 
     assert jobs.get(job.id).status == "failed"
     assert "damaged" in jobs.get(job.id).reason
@@ -296,12 +185,13 @@ def test_a_job_whose_input_is_damaged_fails_rather_than_runs_for_ever(
 
 def test_a_result_that_is_counted_is_never_deleted(jobs: Jobs, chunks: Chunks, ledger: Ledger) -> None:
     job = submit(jobs, ndjson(walks(10)))
-    table = chunks._results(job.id, 0, "", set_it_aside=False)
-    ledger.claim(job.id, 0, "a", lease_s=60, max_attempts=5)
+    claim = ledger.claim("a", lease_s=60, max_attempts=5)
+    scored = chunks._results(claim)
 
-    outcomes = [chunks._store(job.id, 0, table) for _ in range(2)]  # the second, after the job has ended
+    chunks._store(claim, *scored)
+    work_off(jobs, chunks, job)
+    chunks._store(claim, *scored)  # after the job has ended
 
-    assert outcomes == ["counted", "double"]
     assert len(read_lines(jobs.results(job.id, NDJSON))) == 10
 
 
@@ -319,12 +209,12 @@ def test_cleaning_leaves_alone_what_is_not_ours(settings: WorkerSettings, jobs: 
 
 def test_a_cancelled_job_keeps_what_was_done(jobs: Jobs, chunks: Chunks) -> None:
     job = submit(jobs, ndjson(walks(100)))
-    chunks.work_on(job.id, 0)
+    chunks.work_once()
 
     job = jobs.cancel(job.id)
 
     assert job.status == "cancelled"
-    assert chunks.work_on(job.id, 1) == "over"
+    assert chunks.work_once() == "nothing"
     assert len(read_lines(jobs.results(job.id, NDJSON))) == 50
 
 
@@ -358,7 +248,7 @@ def test_what_is_refused_leaves_nothing_behind(
     with pytest.raises(InputError):
         submit(jobs, body, **options)
 
-    assert jobs.newest(limit=10) == []
+    assert jobs.page(limit=10).jobs == []
     assert list(Path(settings.jobs_url).rglob("*")) == []
 
 
@@ -389,7 +279,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_accepts_nothing(
     with pytest.raises(StorageUnavailable):
         submit(jobs, ndjson(walks(2)))
 
-    assert jobs.newest(limit=1) == []
+    assert jobs.page(limit=1).jobs == []
 
 
 def test_a_result_file_that_changed_on_disk_is_not_given_out(
@@ -405,8 +295,8 @@ def test_a_result_file_that_changed_on_disk_is_not_given_out(
         list(jobs.results(job.id, NDJSON))
 
 
-def test_an_expired_job_is_deleted_with_its_files(
-    settings: WorkerSettings, connect: Callable[..., Jobs], sweeper: Sweeper
+def test_an_expired_job_s_files_are_deleted_and_it_is_told_of_for_a_day(
+    settings: WorkerSettings, connect: Callable[..., Jobs], sweeper: Sweeper, ledger: Ledger
 ) -> None:
     jobs = connect(retention_h=0.0)
     job = submit(jobs, ndjson(walks(2)))
@@ -414,6 +304,13 @@ def test_an_expired_job_is_deleted_with_its_files(
     sweeper.clean()
 
     assert list(Path(settings.jobs_url).iterdir()) == []
-    assert jobs.newest(limit=10) == []
+    assert jobs.get(job.id).status == "expired"
+    with pytest.raises(JobExpired):
+        jobs.results(job.id, NDJSON)
+    with redis.Redis.from_url(settings.redis_url) as connection:
+        remaining_s = connection.zscore("nextday:expiry", job.id) / 1000 - connection.time()[0]
+        assert 86_000 < remaining_s < 86_500
+        connection.zadd("nextday:expiry", {job.id: 1})
+    sweeper.clean()
     with pytest.raises(JobNotFound):
         jobs.get(job.id)

@@ -1,310 +1,332 @@
-"""The ledger against a real Valkey: single steps, then as a state machine that any order of events may drive."""
+"""The ledger against a real Valkey, step by step: chunks, their leases and results, and who is next."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 import redis
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from worker.ledger import Done, Ledger
-
-LONG_S, OVER_S = 60.0, 0.001
-RESULT = Done(completed=10, failed=0, sha256="ab" * 32)
-RECORD = {"model": "lstm", "version": 1, "digest": "sha256:00", "levels": "[0.5]", "model_levels": "[0.5]"}
-SWEEP = {"queue_key": "test:chunks", "again_s": 0.0, "longest_wait_s": 600.0}
+from tests.integration.ledger_steps import (
+    LIMITS,
+    LONG_S,
+    OVER_S,
+    RECORD,
+    RESULT,
+    claim,
+    done,
+    lapse,
+    submit,
+    work_off,
+    work_off_chunks,
+)
+from worker.ledger import VERIFY, Claim, Done, Ledger
 
 
 @pytest.fixture
 def ledger(valkey: redis.Redis) -> Ledger:
-    return Ledger(valkey, prefix="test:")
+    """A ledger with nothing in it, and a queue that is a list."""
+    return Ledger(valkey, prefix="test:", queue="chunks")
 
 
-def submit(ledger: Ledger, job_id: str = "job", chunks: int = 3, **options) -> str:
-    defaults = {"first_due_s": LONG_S, "retention_s": 3600.0, "max_jobs": 100}
-    submission = ledger.submit(job_id, {**RECORD, "total": 10 * chunks}, chunks=chunks, **{**defaults, **options})
-    return submission.outcome
-
-
-def claim(ledger: Ledger, chunk: int, token: str = "me", lease_s: float = LONG_S, max_attempts: int = 5) -> str:
-    return ledger.claim("job", chunk, token, lease_s=lease_s, max_attempts=max_attempts)
-
-
-def test_a_job_ends_with_its_last_chunk_and_its_counts_add_up(ledger: Ledger) -> None:
+def test_a_job_ends_once_its_results_are_verified_and_its_counts_add_up(ledger: Ledger) -> None:
     submit(ledger)
     for chunk in range(3):
-        assert claim(ledger, chunk) == "score"
+        what = claim(ledger)
+        assert (what.kind, what.job_id, what.chunk) == ("score", "job", chunk)
+        assert (what.model, what.version, what.digest) == ("lstm", 1, "sha256:00")
 
-        assert ledger.done("job", chunk, RESULT) == "counted"
+        assert done(ledger, what) == "counted"
 
+    assert ledger.record("job").status == "finalizing"
+    what = claim(ledger)
+    assert (what.kind, what.chunk) == ("verify", VERIFY)
+    assert ledger.verified(what, []) == "completed"
     record = ledger.record("job")
     assert (record.status, record.completed, record.failed) == ("completed", 30, 0)
-    assert record.created_at <= record.started_at <= record.finished_at
+    assert record.created_at <= record.started_at <= record.finalizing_at <= record.finished_at <= record.now
     assert list(ledger.results("job")) == [0, 1, 2]
     assert ledger.unfinished() == 0
+    assert claim(ledger).kind == "nothing"
+
+
+def test_a_job_whose_counts_do_not_add_up_fails(ledger: Ledger) -> None:
+    submit(ledger, chunks=1)
+    done(ledger, claim(ledger), Done(9, 0, "ab" * 32))
+
+    assert ledger.verified(claim(ledger), []) == "failed"
+
+    assert "add up" in ledger.record("job").reason
 
 
 def test_the_first_result_of_a_chunk_counts_and_no_other(ledger: Ledger) -> None:
     submit(ledger)
-    claim(ledger, 0)
-    ledger.done("job", 0, RESULT)
+    what = claim(ledger)
+    done(ledger, what)
 
-    assert ledger.done("job", 0, Done(9, 1, "cd" * 32)) == "double"
+    assert done(ledger, what, Done(9, 1, "cd" * 32)) == "double"
 
     assert ledger.record("job").completed == 10
     assert ledger.results("job") == {0: RESULT}
 
 
-def test_a_call_that_comes_again_after_its_answer_was_lost_changes_nothing(ledger: Ledger) -> None:
+def test_a_result_that_comes_again_after_the_job_has_ended_changes_nothing(ledger: Ledger) -> None:
     submit(ledger, chunks=1)
+    first, *_ = work_off(ledger)
 
-    assert [claim(ledger, 0), claim(ledger, 0)] == ["score", "score"]
-    assert [ledger.done("job", 0, RESULT), ledger.done("job", 0, RESULT)] == ["counted", "double"]
+    assert done(ledger, first) == "double"
+
     assert ledger.record("job").completed == 10
 
 
-def test_what_time_may_cure_is_no_attempt(ledger: Ledger) -> None:
+def test_a_result_whose_claim_was_lost_in_a_failover_counts_and_its_chunk_is_not_done_again(ledger: Ledger) -> None:
     submit(ledger)
+    lost = Claim("score", "job", 1, "lstm", 1, "sha256:00", "of another time")
+
+    assert done(ledger, lost) == "counted"
+
+    assert [(what.kind, what.chunk) for what in work_off(ledger)] == [("score", 0), ("score", 2), ("verify", VERIFY)]
+
+
+def test_what_time_may_cure_is_no_attempt(ledger: Ledger, valkey: redis.Redis) -> None:
+    submit(ledger, chunks=1)
 
     for failures in range(1, 8):
-        assert claim(ledger, 0, max_attempts=2) == "score"
-        assert ledger.release("job", 0, "me", failed=True) == failures
+        what = claim(ledger, max_attempts=2)
+        assert what.kind == "score"
+        assert ledger.release(what, failed=True) == failures
+        assert claim(ledger).kind == "nothing"
+        lapse(ledger, valkey)
 
 
 def test_a_chunk_under_a_live_lease_is_handed_to_nobody_else(ledger: Ledger) -> None:
-    submit(ledger)
+    submit(ledger, chunks=2)
 
-    assert [claim(ledger, 0, "first"), claim(ledger, 0, "second")] == ["score", "taken"]
+    assert [claim(ledger, "first").chunk, claim(ledger, "second").chunk] == [0, 1]
+    assert claim(ledger, "third").kind == "nothing"
 
 
 def test_a_chunk_whose_lease_ran_out_is_swept_and_handed_over(ledger: Ledger) -> None:
-    submit(ledger)
-    claim(ledger, 1, "dead", lease_s=OVER_S)
+    submit(ledger, chunks=1)
+    dead = claim(ledger, "dead", lease_s=OVER_S)
     time.sleep(0.01)
 
-    assert ledger.sweep(**SWEEP) == [("job", 1)]
-    assert claim(ledger, 1, "alive") == "score"
-    assert not ledger.renew("job", 1, "dead", lease_s=LONG_S)
-    assert ledger.renew("job", 1, "alive", lease_s=LONG_S)
+    assert ledger.sweep(window=64).taken_back == ["job:0"]
+    alive = claim(ledger, "alive")
+    assert alive.chunk == 0
+    assert not ledger.renew(dead, lease_s=LONG_S)
+    assert ledger.renew(alive, lease_s=LONG_S)
 
 
-def test_a_chunk_that_waits_in_the_queue_is_not_sent_again(ledger: Ledger, valkey: redis.Redis) -> None:
-    submit(ledger, first_due_s=0.0)
-    valkey.lpush("test:chunks", "a message")
+def test_a_result_that_comes_after_its_lease_ran_out_counts_and_is_not_asked_for_again(
+    ledger: Ledger, valkey: redis.Redis
+) -> None:
+    submit(ledger, chunks=1)
+    late = claim(ledger)
+    lapse(ledger, valkey)
 
-    assert ledger.sweep(**SWEEP) == []
-    assert len(ledger.sweep(**{**SWEEP, "longest_wait_s": -1.0})) == 3
+    assert done(ledger, late) == "counted"
 
-
-def test_a_message_that_was_lost_is_sent_again_once_the_queue_is_empty(ledger: Ledger) -> None:
-    submit(ledger, first_due_s=0.0)
-
-    assert sorted(ledger.sweep(**SWEEP)) == [("job", 0), ("job", 1), ("job", 2)]
+    assert [what.kind for what in work_off(ledger)] == ["verify"]
 
 
-def test_a_chunk_that_kills_its_workers_is_set_aside(ledger: Ledger) -> None:
-    submit(ledger)
+@pytest.mark.parametrize(
+    ("chunks", "queued", "window", "sent"), [(3, 0, 64, 3), (3, 2, 64, 1), (100, 0, 8, 8), (100, 8, 8, 0)]
+)
+def test_as_many_messages_wait_as_there_are_chunks_within_a_window(
+    ledger: Ledger, valkey: redis.Redis, chunks: int, queued: int, window: int, sent: int
+) -> None:
+    submit(ledger, chunks=chunks)
+    valkey.lpush("test:chunks", *range(queued)) if queued else None
+
+    swept = ledger.sweep(window=window)
+
+    assert (swept.hints, swept.claimable >= min(chunks, window), swept.queued) == (sent, True, queued)
+
+
+@pytest.mark.parametrize(("queued", "hints"), [(0, 3), (5, 1), (64, 0)])
+def test_a_submission_says_how_many_messages_to_send(
+    ledger: Ledger, valkey: redis.Redis, queued: int, hints: int
+) -> None:
+    valkey.lpush("test:chunks", *range(queued)) if queued else None
+    record = {**RECORD, "owner": "", "chunks": 3, "total": 3, "closes": 3, "input_bytes": 1}
+
+    assert ledger.submit("job", record, retention_s=60, limits=LIMITS, window=64).hints == hints
+
+
+def test_a_chunk_that_kills_its_workers_is_set_aside(ledger: Ledger, valkey: redis.Redis) -> None:
+    submit(ledger, chunks=1)
     for _ in range(2):
-        assert claim(ledger, 0, lease_s=OVER_S, max_attempts=2) == "score"
-        time.sleep(0.01)
+        assert claim(ledger, max_attempts=2).kind == "score"
+        lapse(ledger, valkey)
 
-    assert claim(ledger, 0, max_attempts=2) == "set aside"
+    what = claim(ledger, max_attempts=2)
+
+    assert what.kind == "set aside"
+    assert done(ledger, what, Done(0, 10, "ab" * 32)) == "counted"
 
 
-def test_a_released_chunk_comes_back_after_its_wait(ledger: Ledger, valkey: redis.Redis) -> None:
+def test_a_released_chunk_can_be_claimed_at_once(ledger: Ledger) -> None:
+    submit(ledger, chunks=1)
+
+    ledger.release(claim(ledger), failed=False)
+
+    assert claim(ledger, max_attempts=1).kind == "score"
+
+
+def test_a_cancelled_job_hands_out_nothing_and_keeps_what_is_done(ledger: Ledger, valkey: redis.Redis) -> None:
     submit(ledger)
-    valkey.lpush("test:chunks", "a busy queue")
-    claim(ledger, 0)
-
-    ledger.release("job", 0, "me", failed=False)
-
-    assert ledger.sweep(**SWEEP) == [("job", 0)]
-    assert claim(ledger, 0) == "score"
-
-
-def test_a_cancelled_job_hands_out_nothing_and_keeps_what_is_done(ledger: Ledger) -> None:
-    submit(ledger)
-    claim(ledger, 0)
-    ledger.done("job", 0, RESULT)
+    done(ledger, claim(ledger))
 
     assert ledger.cancel("job") == "cancelled"
 
-    assert claim(ledger, 1) == "over"
-    assert ledger.sweep(**SWEEP) == []
+    assert claim(ledger).kind == "nothing"
+    assert lapse(ledger, valkey) == []
     assert ledger.results("job") == {0: RESULT}
 
 
 def test_a_cancel_waits_for_the_chunk_that_runs(ledger: Ledger) -> None:
     submit(ledger)
-    claim(ledger, 0)
+    what = claim(ledger)
 
     assert ledger.cancel("job") == "cancelling"
-    assert not ledger.renew("job", 0, "me", lease_s=LONG_S)
-    ledger.release("job", 0, "me", failed=False)
+    assert not ledger.renew(what, lease_s=LONG_S)
+    ledger.release(what, failed=False)
 
-    assert ledger.record("job").status == "cancelled"
+    record = ledger.record("job")
+    assert record.status == "cancelled"
+    assert record.cancelling_at <= record.finished_at
 
 
-def test_a_cancel_ends_though_the_worker_died(ledger: Ledger) -> None:
-    submit(ledger)
-    claim(ledger, 0, lease_s=OVER_S)
+def test_a_cancel_ends_with_the_result_of_the_chunk_that_ran(ledger: Ledger) -> None:
+    submit(ledger, chunks=1)
+    what = claim(ledger)
     ledger.cancel("job")
-    time.sleep(0.01)
 
-    assert ledger.sweep(**SWEEP) == []
+    assert done(ledger, what) == "counted"
+
     assert ledger.record("job").status == "cancelled"
 
 
-def test_the_same_key_gives_the_same_job_and_another_body_is_a_conflict(ledger: Ledger) -> None:
-    first = submit(ledger, idempotency_key="key", fingerprint="body")
-
-    again = submit(ledger, "other", idempotency_key="key", fingerprint="body")
-    conflict = submit(ledger, "third", idempotency_key="key", fingerprint="another body")
-
-    assert (first, again, conflict) == ("accepted", "known", "conflict")
-    assert [record.id for record in ledger.records(limit=10)] == ["job"]
-
-
-def test_a_key_is_free_again_once_its_job_has_expired(ledger: Ledger) -> None:
-    submit(ledger, retention_s=0.0, idempotency_key="key")
-    ledger.expired()
-
-    assert submit(ledger, "other", idempotency_key="key") == "accepted"
-    ledger.forget("job")
-    assert submit(ledger, "third", idempotency_key="key") == "known"
-
-
-def test_no_more_unfinished_jobs_are_let_in_than_allowed(ledger: Ledger) -> None:
-    assert [submit(ledger, f"job-{number}", max_jobs=2) for number in range(3)] == ["accepted", "accepted", "full"]
-
-
-def test_a_job_past_its_time_expires_and_leaves_no_key(ledger: Ledger, valkey: redis.Redis) -> None:
-    submit(ledger, retention_s=0.0, idempotency_key="key")
-    claim(ledger, 0)
-    assert ledger.expired() == ["job"]
-    assert ledger.record("job").status == "expired"
-    assert claim(ledger, 1) == "over"
-
-    ledger.forget("job")
-
-    assert list(valkey.scan_iter(match="test:*")) == []
-
-
-def test_a_full_redis_refuses_a_new_job_and_still_counts_results(ledger: Ledger, valkey: redis.Redis) -> None:
+def test_a_cancel_ends_though_the_worker_died(ledger: Ledger, valkey: redis.Redis) -> None:
     submit(ledger)
-    claim(ledger, 0)
-    valkey.config_set("maxmemory", 1)
-    try:
-        with pytest.raises(redis.exceptions.OutOfMemoryError):
-            submit(ledger, "another")
+    claim(ledger)
+    ledger.cancel("job")
 
-        assert ledger.done("job", 0, RESULT) == "counted"
-        assert ledger.cancel("job") == "cancelled"
-    finally:
-        valkey.config_set("maxmemory", 0)
-    assert ledger.record("another") is None
+    assert lapse(ledger, valkey) == []
+    assert ledger.record("job").status == "cancelled"
 
 
-class LedgerMachine(RuleBasedStateMachine):
-    """Claims, results, releases, dead workers, sweeps and cancels in any order; the ledger must keep its promises."""
+def test_a_cancel_of_a_job_whose_chunks_are_all_done_comes_too_late(ledger: Ledger) -> None:
+    submit(ledger, chunks=1)
+    done(ledger, claim(ledger))
 
-    valkey: redis.Redis
-    chunks = 4
-    claims = Bundle("claims")
+    assert ledger.cancel("job") == "finalizing"
 
-    @initialize()
-    def start(self) -> None:
-        self.valkey.flushdb()
-        self.ledger = Ledger(self.valkey, prefix="test:")
-        submit(self.ledger, chunks=self.chunks, first_due_s=0.0)
-        self.counted: dict[int, Done] = {}
-        self.live: dict[int, str] = {}
-        self.cancelled = False
-        self.tokens = 0
-
-    @rule(target=claims, chunk=st.integers(0, chunks - 1), dies=st.booleans())
-    def take(self, chunk: int, dies: bool):
-        self.tokens += 1
-        token = str(self.tokens)
-        answer = claim(self.ledger, chunk, token, lease_s=OVER_S if dies else LONG_S, max_attempts=1000)
-        if dies:
-            time.sleep(0.002)
-        if self.cancelled or len(self.counted) == self.chunks:
-            assert answer == "over"
-        elif chunk in self.counted:
-            assert answer == "done"
-        elif chunk in self.live:
-            assert answer == "taken"
-        elif not dies:
-            self.live[chunk] = token
-        return (chunk, token) if answer == "score" else multiple()
-
-    @rule(held=claims, failed=st.integers(0, 10))
-    def finish(self, held: tuple[int, str], failed: int) -> None:
-        chunk, _ = held
-        over = self.ledger.record("job").status in ("completed", "cancelled")
-        result = Done(10 - failed, failed, f"{failed:064x}")
-
-        answer = self.ledger.done("job", chunk, result)
-
-        assert answer == ("double" if chunk in self.counted else "over" if over else "counted")
-        if answer == "counted":
-            self.counted[chunk] = result
-            self.live.pop(chunk, None)
-
-    @rule(held=consumes(claims))
-    def give_back(self, held: tuple[int, str]) -> None:
-        chunk, token = held
-        self.ledger.release("job", chunk, token, failed=False)
-        if self.live.get(chunk) == token:
-            del self.live[chunk]
-
-    @rule()
-    def sweep(self) -> None:
-        again = {chunk for _, chunk in self.ledger.sweep(**SWEEP)}
-        assert not again & (set(self.counted) | set(self.live))
-        assert not (again and self.cancelled)
-
-    @rule()
-    def cancel(self) -> None:
-        status = self.ledger.cancel("job")
-        self.cancelled = self.cancelled or status in ("cancelling", "cancelled")
-
-    @invariant()
-    def rows_are_counted_once(self) -> None:
-        record = self.ledger.record("job")
-        assert self.ledger.results("job") == self.counted
-        assert record.completed == sum(result.completed for result in self.counted.values())
-        assert record.failed == sum(result.failed for result in self.counted.values())
-        whole = len(self.counted) == self.chunks
-        assert (record.status == "completed") == (whole and record.status != "cancelled")
-
-    def teardown(self) -> None:
-        """Whatever happened before, sweeping and working ends the job."""
-        for chunk in range(self.chunks):
-            self.valkey.zadd("test:due", {f"job:{chunk}": 1}, xx=True)
-        for _, chunk in self.ledger.sweep(**SWEEP):
-            assert claim(self.ledger, chunk, "last", max_attempts=1000) == "score"
-            self.ledger.done("job", chunk, RESULT)
-        assert self.ledger.record("job").status in ({"cancelled", "completed"} if self.cancelled else {"completed"})
+    work_off(ledger)
+    assert ledger.record("job").status == "completed"
 
 
-def test_the_ledger_keeps_its_promises_in_any_order_of_events(valkey: redis.Redis) -> None:
-    LedgerMachine.valkey = valkey
-    try:
-        case = LedgerMachine.TestCase
-        case.settings = settings(
-            max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-        )
-        case("runTest").runTest()
-    finally:
-        del LedgerMachine.valkey
+def test_a_result_that_is_missing_is_made_again_and_counted_once(ledger: Ledger) -> None:
+    submit(ledger)
+    *_, verify = (claim(ledger) if what is None else what for what in [*work_off_chunks(ledger), None])
+
+    assert ledger.verified(verify, [1]) == "in_progress"
+
+    record = ledger.record("job")
+    assert (record.completed, list(ledger.results("job"))) == (20, [0, 2])
+    assert [(what.kind, what.chunk) for what in work_off(ledger)] == [("score", 1), ("verify", VERIFY)]
+    assert (ledger.record("job").status, ledger.record("job").completed) == ("completed", 30)
 
 
-@pytest.fixture
-def valkey(valkey_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(valkey_url, decode_responses=True) as connection:
-        connection.flushdb()
-        yield connection
+def test_results_that_are_missing_again_and_again_fail_the_job(ledger: Ledger) -> None:
+    submit(ledger, chunks=1)
+    for _ in range(2):
+        done(ledger, claim(ledger))
+        assert ledger.verified(claim(ledger, max_attempts=2), [0]) == "in_progress"
+    done(ledger, claim(ledger))
+
+    assert claim(ledger, max_attempts=2).kind == "nothing"
+
+    assert ledger.record("job").status == "failed"
+    assert "damaged" in ledger.record("job").reason
+
+
+def test_a_verifier_that_lost_its_lease_has_no_say(ledger: Ledger, valkey: redis.Redis) -> None:
+    submit(ledger, chunks=1)
+    done(ledger, claim(ledger))
+    late = claim(ledger, "late")
+    assert lapse(ledger, valkey) == ["job:-1"]
+    now = claim(ledger, "now")
+
+    assert ledger.verified(late, [0]) is None
+    assert not ledger.renew(late, lease_s=LONG_S)
+    assert ledger.verified(now, []) == "completed"
+
+
+def test_a_small_job_is_next_however_much_a_large_one_has_left(ledger: Ledger) -> None:
+    submit(ledger, "large", chunks=100)
+    work_off(ledger, limit=20)
+    submit(ledger, "small", chunks=2, closes=2)
+
+    claims = [claim(ledger, str(number)) for number in range(4)]
+
+    assert [what.job_id for what in claims].count("small") == 2
+    assert "small" in [what.job_id for what in claims[:2]]
+
+
+def test_owners_share_alike_whatever_the_number_of_their_jobs(ledger: Ledger) -> None:
+    for number in range(10):
+        submit(ledger, f"many-{number}", chunks=10, owner="many")
+    submit(ledger, "one", chunks=50, owner="one")
+
+    did = [what.job_id for what in work_off(ledger, limit=40)]
+
+    assert 19 <= did.count("one") <= 21
+    assert {did.count(f"many-{number}") for number in range(10)} == {2}
+
+
+def test_what_a_chunk_cost_counts_and_not_how_many_there_are(ledger: Ledger) -> None:
+    submit(ledger, "costly", chunks=20, closes=20)
+    submit(ledger, "cheap", chunks=20, closes=20)
+
+    did = []
+    for _ in range(16):
+        what = claim(ledger)
+        did.append(what.job_id)
+        done(ledger, what, cost=300 if what.job_id == "costly" else 100)
+
+    assert 3 <= did.count("costly") <= 5
+
+
+def test_an_owner_who_comes_back_has_no_credit_and_no_debt(ledger: Ledger) -> None:
+    submit(ledger, "first", chunks=20, owner="a")
+    submit(ledger, "other", chunks=100, owner="b")
+    work_off(ledger, limit=20)
+    ledger.cancel("first")
+    work_off(ledger, limit=40)
+    submit(ledger, "again", chunks=20, owner="a")
+
+    did = [what.job_id for what in work_off(ledger, limit=20)]
+
+    assert 9 <= did.count("again") <= 11
+
+
+def test_what_a_worker_lacks_is_left_to_others_and_gathers_no_credit(ledger: Ledger) -> None:
+    submit(ledger, "elsewhere", chunks=50, digest="sha256:elsewhere", owner="a")
+    submit(ledger, "here", chunks=50, owner="b")
+    for _ in range(20):
+        what = claim(ledger, lacking=["sha256:elsewhere"])
+        assert what.job_id == "here"
+        done(ledger, what)
+
+    did = [what.job_id for what in work_off(ledger, limit=10)]
+
+    assert did.count("elsewhere") in (5, 6)
+    assert claim(ledger, lacking=["sha256:elsewhere", "sha256:00"]).kind == "lacking"
+    assert ledger.sweep(window=64, lacking=["sha256:elsewhere", "sha256:00"]).claimable == 0
+
+
+def test_a_job_without_its_model_can_still_be_verified_by_any_worker(ledger: Ledger) -> None:
+    submit(ledger, chunks=1)
+    done(ledger, claim(ledger))
+
+    assert claim(ledger, lacking=["sha256:00"]).kind == "verify"

@@ -1,29 +1,67 @@
 #!lua flags=allow-oom
--- A worker asks for a chunk. A message may come twice or late: the ledger alone says who works.
--- ARGV: prefix, job id, chunk, token, lease (ms), most attempts
--- Returns: 'score', 'set aside' (tried too often), 'done', 'taken', 'over' (job ended or gone)
-local prefix, id, chunk = ARGV[1], ARGV[2], ARGV[3]
-local job = prefix .. 'job:' .. id
-local status = redis.call('HGET', job, 'status')
-if status ~= 'queued' and status ~= 'in_progress' then
-    return 'over'
+-- A worker asks for work. It gets a chunk of the owner, and of his job, that had the least so far (start-time fair
+-- queuing: what is served moves on by what it costs, what comes new begins where is served now).
+-- ARGV: prefix, token, lease (ms), most attempts, digests that the worker cannot serve ...
+-- Returns: {'score' or 'set aside' (tried too often), id, chunk, model, version, digest},
+--          {'verify', id, '-1', ...}, {'lacking'} (there is work, all of it for other workers) or {'nothing'}
+local token, lease, most = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local lacking, at = set_from(5), now()
+
+-- The first owner and job in turn that this worker can serve.
+local function fairest()
+    for place = 0, redis.call('ZCARD', prefix .. 'owners') - 1 do
+        local owner = redis.call('ZRANGE', prefix .. 'owners', place, place)[1]
+        for rank = 0, redis.call('ZCARD', key('turns', owner)) - 1 do
+            local id = redis.call('ZRANGE', key('turns', owner), rank, rank)[1]
+            if serves(id, lacking) then
+                return owner, id
+            end
+        end
+    end
 end
-if redis.call('HEXISTS', prefix .. 'done:' .. id, chunk) == 1 then
-    return 'done'
+
+-- A turn moves on by a cost; one that was left behind, as no worker could serve it, begins where is served now.
+local function move_on(turns, member, clock, cost)
+    local start = math.max(tonumber(redis.call('ZSCORE', turns, member)), tonumber(clock or 0))
+    redis.call('ZADD', turns, start + cost, member)
+    return start
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local member = id .. ':' .. chunk
-local holder = redis.call('HGET', prefix .. 'leases:' .. id, chunk)
-local live = holder and tonumber(redis.call('ZSCORE', prefix .. 'due', member) or 0) > now
-if live and holder ~= ARGV[4] then
-    return 'taken'
+
+local function claim()
+    local owner, id = fairest()
+    if not id then
+        return {redis.call('EXISTS', prefix .. 'owners') == 1 and 'lacking' or 'nothing'}
+    end
+    local chunk = redis.call('SPOP', key('again', id))
+    if not chunk then
+        chunk = tostring(redis.call('HINCRBY', key('job', id), 'next', 1) - 1)
+    end
+    if redis.call('HEXISTS', key('done', id), chunk) == 1 then -- its claim was lost, as in a failover, its result not
+        if waiting(id) == 0 then
+            leave(id)
+        end
+        return claim()
+    end
+    local cost, clock = average_cost(id), redis.call('HGET', key('owner', owner), 'clock')
+    redis.call('HSET', key('owner', owner), 'clock', move_on(key('turns', owner), id, clock, cost))
+    redis.call('SET', prefix .. 'clock', move_on(prefix .. 'owners', owner, redis.call('GET', prefix .. 'clock'), cost))
+    if waiting(id) == 0 then
+        leave(id)
+    end
+    local tired = redis.call('HINCRBY', key('attempts', id), chunk, 1) > most
+    if chunk == VERIFY and tired then
+        finish(id, 'failed', at, 'its results were missing or damaged on disk again and again')
+        return claim()
+    end
+    redis.call('HSET', key('leases', id), chunk, token)
+    redis.call('ZADD', prefix .. 'due', at + lease, id .. ':' .. chunk)
+    local record = redis.call('HMGET', key('job', id), 'status', 'completed', 'failed', 'model', 'version', 'digest')
+    if record[1] == 'queued' then
+        redis.call('HSETNX', key('job', id), 'started_at', at)
+        redis.call('HSET', key('job', id), 'status', 'in_progress', 'rated_at', at, 'rated_rows', record[2] + record[3])
+    end
+    local kind = chunk == VERIFY and 'verify' or tired and 'set aside' or 'score'
+    return {kind, id, chunk, record[4], record[5], record[6]}
 end
--- A call whose answer was lost comes again with its own lease in place: that is no new attempt.
-local attempts = redis.call('HINCRBY', prefix .. 'attempts:' .. id, chunk, live and 0 or 1)
-redis.call('HSET', prefix .. 'leases:' .. id, chunk, ARGV[4])
-redis.call('ZADD', prefix .. 'due', now + tonumber(ARGV[5]), member)
-if status == 'queued' then
-    redis.call('HSET', job, 'status', 'in_progress', 'started_at', now)
-end
-return attempts > tonumber(ARGV[6]) and 'set aside' or 'score'
+
+return claim()

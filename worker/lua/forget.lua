@@ -1,18 +1,21 @@
 #!lua flags=allow-oom
--- The last trace of a job whose files are gone.
+-- The last trace of a job that expired and whose files are gone.
 -- ARGV: prefix, job id
-local prefix, id = ARGV[1], ARGV[2]
-local record = redis.call('HMGET', prefix .. 'job:' .. id, 'chunks', 'idempotency_key')
-for chunk = 0, tonumber(record[1] or 0) - 1 do
-    redis.call('ZREM', prefix .. 'due', id .. ':' .. chunk)
+local id = ARGV[2]
+if get(id, 'status') ~= 'expired' then
+    return 0
 end
-if record[2] and record[2] ~= '' and redis.call('HGET', prefix .. 'idempotency:' .. record[2], 'id') == id then
-    redis.call('DEL', prefix .. 'idempotency:' .. record[2])
+local record = redis.call('HMGET', key('job', id), 'owner', 'input_bytes', 'buried', 'idempotency')
+if record[3] ~= '1' then
+    owe(record[1], 0, -record[2])
 end
-for _, kind in ipairs({'job:', 'leases:', 'attempts:', 'done:', 'failures:', 'released:'}) do
-    redis.call('DEL', prefix .. kind .. id)
+if record[4] and redis.call('HGET', record[4], 'id') == id then
+    redis.call('DEL', record[4])
 end
-redis.call('SREM', prefix .. 'unfinished', id)
-redis.call('ZREM', prefix .. 'jobs', id)
-redis.call('ZREM', prefix .. 'expiry', id)
+for _, kind in ipairs({'job', 'done', 'aside'}) do
+    redis.call('DEL', key(kind, id))
+end
+for _, set in ipairs({'jobs', 'jobs:' .. record[1], 'expiry', 'hooks'}) do
+    redis.call('ZREM', prefix .. set, id)
+end
 return 1

@@ -1,35 +1,34 @@
 #!lua flags=allow-oom
--- Chunks that were promised and that nobody works on, to be sent again.
--- A chunk whose lease ran out or that was given back is sent at once. One that was never claimed may still wait in
--- the queue: it is sent again only when the queue is empty or its wait has grown long.
--- ARGV: prefix, the queue's key, most chunks, due again (ms from now), longest wait in a queue (ms)
--- Returns: job id, chunk, job id, chunk, ...
-local prefix = ARGV[1]
-local due = prefix .. 'due'
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local empty = redis.call('LLEN', ARGV[2]) == 0
-local again = {}
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, tonumber(ARGV[3]))) do
-    local id, chunk = string.match(member, '^(.*):(%d+)$')
-    local job, leases = prefix .. 'job:' .. id, prefix .. 'leases:' .. id
-    local record = redis.call('HMGET', job, 'status', 'created_at')
-    local claimed = redis.call('HDEL', leases, chunk) == 1
-    local released = redis.call('HDEL', prefix .. 'released:' .. id, chunk) == 1
-    if record[1] == 'queued' or record[1] == 'in_progress' then
-        local idle = claimed or released or empty
-        local late = not idle and now - tonumber(record[2]) > tonumber(ARGV[5])
-        redis.call('ZADD', due, now + tonumber(ARGV[late and 5 or 4]), member)
-        if idle or late then
-            again[#again + 1] = id
-            again[#again + 1] = chunk
-        end
+-- Leases that ran out are taken back, and chunks that failed may be claimed again once their wait is over.
+-- ARGV: prefix, the queue's key, window, most chunks, digests that the worker cannot serve ...
+-- Returns: {messages to send, chunks that the worker could claim (counted up to the window), messages that wait,
+--           ID:chunk of what was taken back ...}
+local queue, window, at = ARGV[2], tonumber(ARGV[3]), now()
+local back, lacking, claimable = {}, set_from(5), 0
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'due', '-inf', at, 'LIMIT', 0, tonumber(ARGV[4]))) do
+    local id, chunk = string.match(member, '^(.*):(-?%d+)$')
+    local status = get(id, 'status')
+    redis.call('ZREM', prefix .. 'due', member)
+    redis.call('HDEL', key('leases', id), chunk)
+    local wanted = status == 'queued' or status == 'in_progress'
+    if chunk == VERIFY then
+        wanted = status == 'finalizing'
+    end
+    if wanted then
+        redis.call('SADD', key('again', id), chunk)
+        enter(id)
+        back[#back + 1] = member
     else
-        redis.call('ZREM', due, member)
-        if record[1] == 'cancelling' and redis.call('HLEN', leases) == 0 then
-            redis.call('HSET', job, 'status', 'cancelled', 'finished_at', now)
-            redis.call('SREM', prefix .. 'unfinished', id)
+        finish_cancelled(id, at)
+    end
+end
+for _, owner in ipairs(redis.call('ZRANGE', prefix .. 'owners', 0, -1)) do
+    for _, id in ipairs(redis.call('ZRANGE', key('turns', owner), 0, -1)) do
+        if claimable >= window then
+            break
+        elseif serves(id, lacking) then
+            claimable = claimable + waiting(id)
         end
     end
 end
-return again
+return {hints(queue, window, claimable), claimable, redis.call('LLEN', queue), unpack(back)}
