@@ -14,10 +14,11 @@ import redis
 from models.errors import NextdayError
 from models.repository import Repository
 from worker.answers import level_columns
-from worker.app import KEY_PREFIX
+from worker.connections import KEY_PREFIX, connect
 from worker.errors import ScheduleError
 from worker.inputs import files_of
-from worker.jobs import Jobs
+from worker.intake import Upload
+from worker.jobs import Jobs, Wishes
 from worker.requests import Options
 from worker.schedule import RedisNotes, Run, Scheduler, Submit
 from worker.schedule_file import Schedule, ScheduleFile, read
@@ -85,16 +86,16 @@ def submitter(jobs: Jobs) -> Submit:
     def submit(schedule: Schedule, uri: str, key: str) -> str:
         from pyarrow import fs  # noqa: PLC0415 - see `files_of`
 
-        if schedule.join or schedule.webhook or schedule.owner:
-            raise ScheduleError(where=schedule.name, reason="join, webhook and owner are not offered yet")
         media_type = MEDIA_TYPES.get(Path(uri.partition("?")[0]).suffix)
         if media_type is None:
             raise ScheduleError(where=uri, reason=f"its name ends in none of {', '.join(MEDIA_TYPES)}")
         system, path = fs.FileSystem.from_uri(uri)
         levels = None if schedule.levels is None else list(schedule.levels)
         options = Options(model=schedule.model, version=schedule.version, levels=levels)
+        wishes = Wishes(options=options, join=schedule.join, webhook=schedule.webhook)
         with system.open_input_stream(path) as body:
-            return jobs.submit(cast(BinaryIO, body), media_type, options=options, idempotency_key=key).id
+            source = Upload(cast(BinaryIO, body), media_type)
+            return jobs.submit(source, wishes=wishes, owner=schedule.owner, idempotency_key=key).id
 
     return submit
 
@@ -134,7 +135,5 @@ def _may_be_read(uri: str) -> None:
 
 @contextmanager
 def _notes(settings: WorkerSettings) -> Iterator[RedisNotes]:
-    with redis.Redis.from_url(
-        settings.redis_url, decode_responses=True, socket_timeout=TIMEOUT_S, socket_connect_timeout=2.0
-    ) as connection:
+    with connect(settings, timeout_s=TIMEOUT_S, retries=0) as connection:
         yield RedisNotes(connection, prefix=KEY_PREFIX)
