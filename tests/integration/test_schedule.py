@@ -373,7 +373,7 @@ def test_the_command_submits_what_is_due_once_however_often_it_is_called(
     assert "  next  session " in after.stdout
     settings = WorkerSettings(redis_url=valkey_url, jobs_url=str(folder / "jobs"), device="cpu")
     with closing(Jobs.connect(settings, models)) as jobs:
-        submitted = jobs.newest(limit=10)
+        submitted = jobs.page(owner=None, limit=10, after=None).jobs
     assert [job.levels for job in submitted] == [[0.05, 0.5, 0.95]] * 2
     assert first.stderr.count("is job") == 2
     assert second.stderr == ""
