@@ -37,6 +37,7 @@ from worker.ledger import ENDED, LOOKED_AT, READ_AT_ONCE, STATUSES, Done, Ledger
 from worker.requests import Options
 from worker.settings import WorkerSettings
 from worker.views import Job, view
+from worker.webhooks import check as check_webhook
 
 QUEUE_TIMEOUT_S = 1.0
 """Seconds that Redis may take to answer the service."""
@@ -138,6 +139,8 @@ class Jobs:
             TooManyBytes: As much input is stored as one owner may have.
             StorageUnavailable: The upload cannot be written to disk.
         """
+        if wishes.webhook:
+            check_webhook(wishes.webhook, self._settings)
         with _queue():
             self._ledger.unfinished()  # a queue that is away is said before an upload is read
         job_id = secrets.token_hex(16)
@@ -196,7 +199,7 @@ class Jobs:
             BadCursor: `after` is none.
         """
         wanted = frozenset(status or STATUSES)
-        begin = None if after is None else _place(after)
+        begin = _place(after) if after else None
         found: list[Job] = []
         seen: list[tuple[int, str]] = []
         with _queue():

@@ -14,7 +14,7 @@ import redis
 from models.errors import NextdayError
 from models.repository import Repository
 from worker.answers import level_columns
-from worker.connections import KEY_PREFIX
+from worker.connections import KEY_PREFIX, connect
 from worker.errors import ScheduleError
 from worker.inputs import files_of
 from worker.intake import Upload
@@ -92,10 +92,10 @@ def submitter(jobs: Jobs) -> Submit:
         system, path = fs.FileSystem.from_uri(uri)
         levels = None if schedule.levels is None else list(schedule.levels)
         options = Options(model=schedule.model, version=schedule.version, levels=levels)
-        wishes = Wishes(options=options, join=tuple(schedule.join), webhook=schedule.webhook)
+        wishes = Wishes(options=options, join=schedule.join, webhook=schedule.webhook)
         with system.open_input_stream(path) as body:
-            upload = Upload(cast(BinaryIO, body), media_type)
-            return jobs.submit(upload, wishes=wishes, owner=schedule.owner, idempotency_key=key).id
+            source = Upload(cast(BinaryIO, body), media_type)
+            return jobs.submit(source, wishes=wishes, owner=schedule.owner, idempotency_key=key).id
 
     return submit
 
@@ -135,7 +135,5 @@ def _may_be_read(uri: str) -> None:
 
 @contextmanager
 def _notes(settings: WorkerSettings) -> Iterator[RedisNotes]:
-    with redis.Redis.from_url(
-        settings.redis_url, decode_responses=True, socket_timeout=TIMEOUT_S, socket_connect_timeout=2.0
-    ) as connection:
+    with connect(settings, timeout_s=TIMEOUT_S, retries=0) as connection:
         yield RedisNotes(connection, prefix=KEY_PREFIX)

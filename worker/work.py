@@ -4,8 +4,10 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import redis
 from celery import Celery, signals
 
@@ -18,7 +20,9 @@ from worker.connections import connect, open_ledger
 from worker.ledger import Ledger
 from worker.settings import WorkerSettings
 from worker.sweeper import Sweeper
+from worker.views import view
 from worker.watchdog import Watchdog
+from worker.webhooks import Ended, Webhooks
 
 TIMEOUT_S = 5.0
 """Seconds that Redis may take to answer a worker."""
@@ -54,17 +58,31 @@ def create_worker(settings: WorkerSettings) -> Celery:
     watchdog = Watchdog(lambda: chunks.moved_at, after_s=settings.wedged_s)
     sweeper = Sweeper(settings, ledger, blobs, publish, worker_name(settings), pins=chunks.pins, seen=watchdog.look)
 
+    webhooks = Webhooks(settings, ledger, ended(ledger))
+
     def start(**_: Any) -> None:
         models.load_newest()
         sweeper.start()
+        webhooks.start()
 
     def stop(**_: Any) -> None:
         chunks.stop()
         sweeper.stop()
+        webhooks.stop()
 
     signals.worker_ready.connect(start, weak=False)
     signals.worker_shutting_down.connect(stop, weak=False)
     return app
+
+
+def ended(ledger: Ledger) -> Callable[[str], Ended | None]:
+    """A function that looks a job up for its webhook, whatever its status."""
+
+    def look(job_id: str) -> Ended | None:
+        record = ledger.record(job_id)
+        return Ended(record.webhook, msgspec.to_builtins(view(record))) if record else None
+
+    return look
 
 
 def connect_ledger(settings: WorkerSettings) -> Ledger:

@@ -222,9 +222,9 @@ def test_two_processes_at_a_time_make_one_job_of_each_file(
 def test_what_fails_is_tried_again_later_and_later_and_the_rest_goes_on(
     start: Callable[..., Scheduler], clock: Clock, accepting: Accepting
 ) -> None:
-    good, bad = "s3://prices/us/a.csv", "s3://prices/us/b.csv"
+    bad, good = "s3://prices/us/a.csv", "s3://prices/us/b.csv"
     accepting.failing = {bad: TableError("line 3 has a cell too few")}
-    scheduler = start(FOLDER, US, files=lambda uri: [good, bad] if uri.endswith("/") else [uri])
+    scheduler = start(FOLDER, US, files=lambda uri: [bad, good] if uri.endswith("/") else [uri])
 
     tries = []
     for _ in range(3600):
@@ -258,6 +258,20 @@ def test_the_next_session_takes_the_place_of_one_that_could_not_be_submitted(
     assert scheduler.run_due()
     assert days(accepting) == ["2024-12-02"]
     assert "session 2024-11-29 was not submitted whole; 2024-12-02 follows" in caplog.text
+
+
+def test_a_new_session_does_not_wait_as_long_as_the_one_that_failed_before_it(
+    start: Callable[..., Scheduler], clock: Clock, accepting: Accepting
+) -> None:
+    accepting.failing = {US.input: QueueUnavailable(reason="away")}
+    scheduler = start()
+    for clock.now in (BLACK_FRIDAY, BLACK_FRIDAY + timedelta(minutes=1), datetime(2024, 12, 2, 21, 30, tzinfo=UTC)):
+        scheduler.run_due()
+
+    accepting.failing = {}
+    clock.now += timedelta(seconds=30)
+
+    assert scheduler.run_due()
 
 
 def test_a_folder_without_a_file_is_looked_at_again(
@@ -373,7 +387,7 @@ def test_the_command_submits_what_is_due_once_however_often_it_is_called(
     assert "  next  session " in after.stdout
     settings = WorkerSettings(redis_url=valkey_url, jobs_url=str(folder / "jobs"), device="cpu")
     with closing(Jobs.connect(settings, models)) as jobs:
-        submitted = jobs.newest(limit=10)
+        submitted = jobs.page(owner=None, limit=10, after=None).jobs
     assert [job.levels for job in submitted] == [[0.05, 0.5, 0.95]] * 2
     assert first.stderr.count("is job") == 2
     assert second.stderr == ""
