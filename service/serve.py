@@ -44,7 +44,7 @@ def serve(settings: ServiceSettings) -> None:
     Answer HTTP until SIGTERM or SIGINT; then let what runs end, and return.
 
     Raises:
-        NextdayError: As for `free_address` and `check_exposure`.
+        NextdayError: As for `free_address`, `check_exposure` and `check_redis`.
     """
     logging.config.dictConfig(CONFIG)
     allow_files()
@@ -54,6 +54,9 @@ def serve(settings: ServiceSettings) -> None:
         tracing.check(settings.traces)
     address = free_address(settings.host, settings.port)
     check_exposure(settings, address)
+    from worker.connections import check_redis  # noqa: PLC0415 - which only this start needs, and `nextday up` does not
+
+    check_redis(settings)
     # A session must not cross a fork, and later Pythons start processes afresh anyway: so do we, everywhere.
     multiprocessing.set_start_method("spawn", force=True)
     drain = Drain()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from celery import Celery
 from kombu.entity import Queue
 
-from worker.connections import KEY_PREFIX, QUEUE
+from worker.connections import KEY_PREFIX, QUEUE, broker
 from worker.settings import WorkerSettings
 
 WORK = "nextday.work"
@@ -23,8 +23,11 @@ def create_app(settings: WorkerSettings, *, timeout_s: float) -> Celery:
         settings: Where Redis is, and the lease that a chunk has.
         timeout_s: Seconds that Redis may take to answer; short in the service, which must say so rather than wait.
     """
-    app = Celery("nextday", broker=settings.redis_url, set_as_current=False)
+    where = broker(settings, timeout_s=timeout_s)
+    transport = where.pop("transport", {})
+    app = Celery("nextday", set_as_current=False)
     app.conf.update(
+        **where,
         task_queues=[Queue(QUEUE)],
         task_default_queue=QUEUE,
         task_create_missing_queues=False,
@@ -46,6 +49,7 @@ def create_app(settings: WorkerSettings, *, timeout_s: float) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
+            **transport,
             "global_keyprefix": KEY_PREFIX,
             "visibility_timeout": max(600, int(10 * settings.lease_s)),
             "unacked_restore_interval": 5,

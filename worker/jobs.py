@@ -18,7 +18,7 @@ from worker.answers import level_columns
 from worker.app import Publish, publisher
 from worker.blobs import Blobs, sha256
 from worker.chunks import input_name
-from worker.connections import connect, open_ledger
+from worker.connections import open_ledger
 from worker.downloads import Download, Downloads
 from worker.errors import (
     BadCursor,
@@ -114,7 +114,7 @@ class Jobs:
     @classmethod
     def connect(cls, settings: WorkerSettings, models: Repository) -> "Jobs":
         """Jobs over the Redis of the settings; connects on first use."""
-        ledger = open_ledger(connect(settings, timeout_s=QUEUE_TIMEOUT_S, retries=0))
+        ledger = open_ledger(settings, timeout_s=QUEUE_TIMEOUT_S, retries=0)
         publish = publisher(settings, timeout_s=QUEUE_TIMEOUT_S)
         return cls(settings, ledger, Blobs.of(settings.jobs_url), models, publish)
 

@@ -15,6 +15,7 @@ hint that there is work: who works on what, and what is done, stands here, and c
 A chunk waits (to be claimed the first time, or again), is leased, rests after a failure, or is done: one of the four.
 """
 
+import logging
 import math
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterator, Mapping
@@ -40,9 +41,13 @@ SCRIPTS = (
 SWEPT_AT_ONCE = 500
 HOOK_LENT_S = 60.0
 """Seconds that whoever delivers a webhook has before another may try."""
+REPLICA_S = 0.5
+"""Seconds that a replica has to confirm a new job; where none does, one server is left, and the job is taken."""
 READ_AT_ONCE = 100
 LOOKED_AT = 2000
 """Jobs that one page looks at, whatever its filter lets through."""
+
+log = logging.getLogger(__name__)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +159,14 @@ class Swept(NamedTuple):
 class Ledger:
     """The ledger's operations. Every method may raise `redis.RedisError`; none leaves anything half-done."""
 
-    def __init__(self, connection: "redis.Redis", *, prefix: str = "nextday:", queue: str = "work") -> None:
+    def __init__(
+        self,
+        connection: "redis.Redis",
+        *,
+        prefix: str = "nextday:",
+        queue: str = "work",
+        replicated: bool = False,
+    ) -> None:
         """
         Prepare; connects on first use.
 
@@ -162,8 +174,10 @@ class Ledger:
             connection: To Redis; its answers are text.
             prefix: Of every key.
             queue: Key of the list in which messages wait, without the prefix.
+            replicated: Whether a job is accepted only once a replica has it, too, so that a failover does not lose it.
         """
         self._redis = connection
+        self._replicated = replicated
         self._prefix = prefix
         self._queue = prefix + queue
         folder = files("worker") / "lua"
@@ -215,7 +229,16 @@ class Ledger:
             "window": window,
         }
         fields = [part for pair in record.items() for part in pair]
-        return Submission(*self._run("submit", msgspec.json.encode(asked).decode(), *fields))
+        arguments = (msgspec.json.encode(asked).decode(), *fields)
+        if not self._replicated:
+            return Submission(*self._run("submit", *arguments))
+        with self._redis.pipeline(transaction=False) as both:  # a wait is for what the same connection has written
+            self._scripts["submit"](args=[self._prefix, *arguments], client=both)
+            both.wait(1, _ms(REPLICA_S))
+            answer, replicas = both.execute()
+        if not replicas:
+            log.warning("job %s is on no replica yet: a failover now would lose it", job_id)
+        return Submission(*answer)
 
     def claim(self, token: str, *, lease_s: float, max_attempts: int, lacking: Collection[str] = ()) -> Claim:
         """

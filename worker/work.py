@@ -16,7 +16,7 @@ from worker import tasks
 from worker.app import create_app, publisher
 from worker.blobs import Blobs
 from worker.chunks import Chunks
-from worker.connections import connect, open_ledger
+from worker.connections import check_redis, open_ledger
 from worker.ledger import Ledger
 from worker.settings import WorkerSettings
 from worker.sweeper import Sweeper
@@ -36,7 +36,12 @@ def work(settings: WorkerSettings) -> None:
     Become a Celery worker, recognisable as one in a process list; does not return.
 
     The new process reads its settings from the environment again, as `worker.entry` does.
+
+    Raises:
+        RedisIsCluster: The Redis of the settings is one.
+        SettingError: Its URL is none.
     """
+    check_redis(settings)
     # Threads: onnxruntime lets go of the interpreter's lock, and a session must not cross a fork.
     options = ["--pool", "threads", "--concurrency", str(settings.worker_threads), "--loglevel", "INFO"]
     name = worker_name(settings)
@@ -87,7 +92,7 @@ def ended(ledger: Ledger) -> Callable[[str], Ended | None]:
 
 def connect_ledger(settings: WorkerSettings) -> Ledger:
     """The ledger over a connection that waits out a short absence of Redis."""
-    return open_ledger(connect(settings, timeout_s=TIMEOUT_S, retries=RETRIES))
+    return open_ledger(settings, timeout_s=TIMEOUT_S, retries=RETRIES)
 
 
 def worker_name(settings: WorkerSettings) -> str:
