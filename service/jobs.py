@@ -9,8 +9,9 @@ import msgspec
 from flask import Blueprint, Request, Response, request
 from werkzeug.wsgi import wrap_file
 
+from models.bounds import DEFAULT_MODEL
 from models.errors import UnknownLevel, UnknownModel
-from models.repository import DEFAULT_MODEL, Repository
+from models.repository import Repository
 from service.bodies import open_body
 from service.errors import InvalidParameter, NotAcceptable
 from service.settings import ServiceSettings

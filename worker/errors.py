@@ -4,12 +4,16 @@ What can go wrong with a job. Grows from the core's tree (models/errors.py).
     NextdayError
     ├── InputError
     │   ├── TableError              an upload that cannot be read as series, with the place
+    │   ├── UploadTooLarge          an upload beyond one of the settings' limits
+    │   ├── DigestMismatch          an upload that is not what its Content-Digest says
+    │   ├── ReferenceRefused        a file named in an upload's place that cannot be had
     │   └── UnsupportedFormat       a media type that jobs neither take nor give
     └── JobError
         ├── JobNotFound
         ├── JobNotFinished          results were asked for before there are any
         ├── IdempotencyConflict     the same key came with another body
         ├── TooManyJobs             as many unfinished jobs as are let in
+        ├── IntakeBusy              as many uploads are being read as may be at a time
         ├── ResultsDamaged          a chunk's file is not the one that the ledger knows
         ├── StorageUnavailable      the jobs' folder cannot be written; nothing was accepted
         └── QueueUnavailable        Redis did not answer
@@ -22,6 +26,21 @@ from models.errors import InputError, NextdayError
 
 class TableError(InputError):
     """An upload that cannot be read as a table of series; the message says where and what right looks like."""
+
+
+class UploadTooLarge(InputError):
+    """An upload beyond one of the settings' limits; the message names the setting."""
+
+    def __init__(self, *, what: str, most: float, setting: str) -> None:
+        super().__init__(f"the upload {what}; at most {most:g} are taken (NEXTDAY_{setting.upper()})")
+
+
+class DigestMismatch(InputError):
+    """An upload that is not what its Content-Digest says."""
+
+
+class ReferenceRefused(InputError):
+    """A file named in an upload's place that cannot be had."""
 
 
 class UnsupportedFormat(InputError):
@@ -61,6 +80,15 @@ class TooManyJobs(JobError):
 
     def __init__(self, *, limit: int) -> None:
         super().__init__(f"{limit} jobs are unfinished already, which is as many as are let in; try again later")
+
+
+class IntakeBusy(JobError):
+    """As many uploads are being read as may be at a time, and none ended while this one waited."""
+
+    def __init__(self, *, at_a_time: int, waited_s: float) -> None:
+        super().__init__(
+            f"{at_a_time} uploads are being read, as many as may be; none ended in {waited_s:g} s: try again"
+        )
 
 
 class ResultsDamaged(JobError):

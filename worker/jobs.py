@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from models.bundle import Card
 from models.repository import Repository
-from worker import downloads, results
+from worker import downloads, intake, results
 from worker.answers import level_columns
 from worker.app import KEY_PREFIX, Publish, publisher
 from worker.blobs import Blobs, sha256
@@ -86,6 +86,11 @@ class Backlog(NamedTuple):
     workers: int
 
 
+class _Asked(NamedTuple):
+    options: Options
+    join: tuple[str, ...]
+
+
 class Jobs:
     """Jobs of one installation. Every method may raise `QueueUnavailable`; forecasts do not need it."""
 
@@ -106,6 +111,7 @@ class Jobs:
     @classmethod
     def connect(cls, settings: WorkerSettings, models: Repository) -> "Jobs":
         """Jobs over the Redis of the settings; connects on first use."""
+        intake.start()
         connection = redis.Redis.from_url(
             settings.redis_url,
             decode_responses=True,
@@ -122,7 +128,15 @@ class Jobs:
         """Close the connections."""
         self._ledger.close()
 
-    def submit(self, body: BinaryIO, media_type: str, *, options: Options, idempotency_key: str | None) -> Job:
+    def submit(
+        self,
+        body: BinaryIO,
+        media_type: str,
+        *,
+        options: Options,
+        idempotency_key: str | None,
+        join: tuple[str, ...] = (),
+    ) -> Job:
         """
         Accept a job. Once this returns, the job will be worked off, whatever dies.
 
@@ -131,6 +145,7 @@ class Jobs:
             media_type: One of `worker.tables.MEDIA_TYPES`.
             options: Model, version and levels; a JSON upload brings its own. The job is pinned to the version that
                 they name now.
+            join: Columns of the upload that are carried to the results.
             idempotency_key: The same key with the same submission gives the same job.
 
         Raises:
@@ -144,7 +159,8 @@ class Jobs:
         job_id = secrets.token_hex(16)
         try:
             upload = Upload(body, media_type)
-            stored = take(upload, job_id=job_id, blobs=self._blobs, settings=self._settings, options=options)
+            wishes = _Asked(options, join)
+            stored = take(upload, job_id=job_id, blobs=self._blobs, settings=self._settings, wishes=wishes)
             forecaster = self._models.get(stored.options.model, stored.options.version)
             levels = level_columns(stored.options.levels, forecaster.card.levels)
         except OSError as error:

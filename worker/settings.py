@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from models.settings import ModelSettings, setting
 
+MIB = 1024 * 1024
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings(ModelSettings):
@@ -13,11 +15,22 @@ class WorkerSettings(ModelSettings):
     redis_url: str = setting("redis://127.0.0.1:6379/0", "Redis or Valkey: queue and ledger of jobs", secret=True)
     jobs_url: str = setting("var/jobs", "folder for the jobs' inputs and results, shared by service and workers")
     worker_threads: int = setting(os.cpu_count() or 1, "chunks that one worker scores at a time", least=1)
-    chunk_rows: int = setting(4096, "most series in a chunk", least=1)
-    chunk_closes: int = setting(1_000_000, "most closes in a chunk, so that it stays seconds of work", least=1)
+    chunk_rows: int = setting(100_000, "most series in a chunk; the first ones of a job have 2,000", least=1)
+    chunk_closes: int = setting(6_000_000, "most closes in a chunk, so that it stays seconds of work", least=1)
     lease_s: float = setting(20.0, "seconds that a worker may hold a chunk without a sign of life", least=0.1)
     sweep_s: float = setting(2.0, "seconds between two looks for chunks that nobody works on", least=0.05)
     resend_s: float = setting(10.0, "seconds after which a chunk that no worker has taken may be sent again", least=0.1)
     max_attempts: int = setting(5, "times a chunk is tried before its rows become errors", least=1)
+    max_job_bytes: int = setting(256 * MIB, "largest body of `POST /v1/jobs`, or file that it names", least=1)
+    max_job_decoded_bytes: int = setting(2048 * MIB, "most bytes that a packed body of a job unpacks to", least=1)
+    max_job_rows: int = setting(5_000_000, "most series of a job", least=1)
+    max_job_closes: int = setting(500_000_000, "most closes of a job, over all series", least=1)
+    input_prefixes: str = setting(
+        "", "where files may be that jobs name, as `file:///data/in/,s3://bucket/prices/`; nowhere if empty"
+    )
+    intakes: int = setting(2, "uploads that one process of the service reads at a time", least=1)
+    intake_wait_s: float = setting(30.0, "seconds that an upload waits for others that are read before a 503", least=0)
+    intake_s: float = setting(600.0, "seconds that reading one upload may take", least=0.1)
+    intake_mib: int = setting(512, "MiB of memory that reading one upload may take", least=64)
     max_jobs: int = setting(1000, "unfinished jobs that are let in", least=1)
     retention_h: float = setting(168.0, "hours after which a job and its files are deleted", least=0)
