@@ -22,9 +22,9 @@ from worker.blobs import Blobs
 from worker.chunks import Chunks
 from worker.intake import Upload
 from worker.jobs import Jobs, Wishes
+from worker.media_types import NDJSON
 from worker.requests import Options
 from worker.settings import WorkerSettings
-from worker.tables import NDJSON
 from worker.work import connect_ledger
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from models.bounds import MAX_HORIZON
 from models.errors import DataError
 from models.measures import LEVELS
 from models.ragged import LARGEST_CLOSE, SMALLEST_CLOSE, Doubles, Floats, Ints
@@ -18,7 +19,6 @@ from models.walk import Walk
 if TYPE_CHECKING:
     from models.evaluate import Rule
 
-MAX_HORIZON: Final = 20
 PATHS: Final = 1000
 _ROWS_PER_RUN: Final = 16_000
 _PRICES: Final = (float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max))

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from models.baselines import BASELINES, GARCH, HISTORY_DAYS, RANDOM_WALK, cached
+from models.cells import Days
 from models.errors import DataError
 from models.measures import BASIS_POINTS, LEVELS, PER_CENT, Measured, measured, newey_west_t
-from models.panel import Days, Panel
+from models.panel import Panel
 from models.ragged import Doubles, Ints
 
 Rule = Callable[[Doubles, Ints], Doubles]

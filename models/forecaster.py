@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from models.bounds import MAX_DAYS
 from models.bundle import Bundle, Card, read_bundle
 from models.errors import BundleError, EmptyRequest, InvalidSeries, ModelError, ProviderUnavailable, SeriesFault
 from models.execution import CPU, Device, open_session, provider_of
@@ -20,8 +21,6 @@ DAYS_PER_RUN = 32 * 1024
 """Padded days that one run takes, which bounds its memory whatever the lengths."""
 FREE_PADDING_DAYS, PADDING_SHARE = 100, 0.1
 """Padded days of a run that cost no more than one more run would, and their share beyond that."""
-MAX_DAYS = 10_000
-"""Closes that one series may have: forty years of days."""
 WARM_UP_SHAPES = tuple((rows, days) for rows in (1, 8, ROWS_PER_RUN) for days in (2, 60, 250))
 """Rows and days of the runs that serving makes, from a single short row to a full run of a year."""
 GOLDEN_TOLERANCE = 2e-5

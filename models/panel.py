@@ -15,9 +15,7 @@ Column names are read whatever their case. The rules, none of them silent:
 """
 
 import csv
-import datetime
 import gzip
-import typing
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -26,22 +24,16 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from models.cells import LONGEST_QUOTE, Days, Flags, coded, days_of, doubles_of, quoted
 from models.errors import DataError
 from models.ragged import Doubles, Ints, Ragged
 
-Days = npt.NDArray[np.datetime64]
-Flags = npt.NDArray[np.bool_]
-
 ID_COLUMNS = ("id", "ticker", "symbol")
 LAYOUTS = "long (id or ticker or symbol, date, close) or wide (date and a column for each ticker)"
-_NUMBER = r"^[-]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
-_LONGEST_QUOTE = 40
 _LONGEST_HEADER = 1024 * 1024
 
 
@@ -105,12 +97,12 @@ def layout(columns: Sequence[str]) -> Literal["long", "wide"]:
         DataError: Neither layout fits, or two columns have the same name.
     """
     names = [column.strip().lower() for column in columns]
-    first = ", ".join(repr(column[:_LONGEST_QUOTE]) for column in columns[:10])
+    first = ", ".join(repr(column[:LONGEST_QUOTE]) for column in columns[:10])
     found = f"found the columns {first}{', ...' if len(columns) > 10 else ''}"
     if "date" not in names:
         raise DataError(f"there is no column `date`: {found}; a table of closes is {LAYOUTS}")
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(f"column {min(twice)[:_LONGEST_QUOTE]!r} is there twice: {found}; each name stands once")
+        raise DataError(f"column {min(twice)[:LONGEST_QUOTE]!r} is there twice: {found}; each name stands once")
     if "close" in names and any(name in names for name in ID_COLUMNS):
         return "long"
     if {"open", "high", "low", "close"} <= set(names):
@@ -183,23 +175,23 @@ def panel(table: pa.Table) -> Panel:
 
 def _long_cells(columns: dict[str, pa.ChunkedArray]) -> _Cells:
     name = next(name for name in ID_COLUMNS if name in columns)
-    codes, ids = _coded(columns[name])
+    codes, ids = coded(columns[name])
     dates, closes = columns["date"], columns["close"]
     rows, ids = _by_first_appearance(codes, ids)
-    values, blank = _doubles("close", closes)
-    return _Cells(ids, rows, _days(dates), values, blank, lambda at: (_quoted(closes, at), _quoted(dates, at)))
+    values, blank = doubles_of("close", closes)
+    return _Cells(ids, rows, _days(dates), values, blank, lambda at: (quoted(closes, at), quoted(dates, at)))
 
 
 def _wide_cells(dates: pa.ChunkedArray, ids: list[str], table: pa.Table) -> _Cells:
     days, count = _days(dates), table.num_rows
-    columns = [_doubles(name, table[name]) for name in ids]
+    columns = [doubles_of(name, table[name]) for name in ids]
     return _Cells(
         ids=ids,
         rows=np.repeat(np.arange(len(ids)), count),
         days=np.tile(days, len(ids)),
         closes=np.concatenate([values for values, _ in columns]),
         blank=np.concatenate([blank for _, blank in columns]),
-        quote=lambda at: (_quoted(table[ids[at // count]], at % count), _quoted(dates, at % count)),
+        quote=lambda at: (quoted(table[ids[at // count]], at % count), quoted(dates, at % count)),
     )
 
 
@@ -256,16 +248,6 @@ def _why(cells: _Cells, at: int, again: bool) -> str:
     return f"has the close {close} on {day}; a close is a positive, finite number"
 
 
-def _coded(column: pa.ChunkedArray) -> tuple[Ints, list[str]]:
-    """A column of text as codes and what they stand for; a null is the empty text."""
-    if not pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string()).dictionary_encode()
-    whole = column.unify_dictionaries().combine_chunks()
-    known = whole.dictionary.cast(pa.string()).to_pylist()
-    codes = pc.fill_null(whole.indices.cast(pa.int64()), len(known)).to_numpy(zero_copy_only=False)
-    return codes, [*known, ""]
-
-
 def _by_first_appearance(codes: Ints, names: list[str]) -> tuple[Ints, list[str]]:
     """The same codes, counted up as they first appear, and the names that do appear."""
     first = np.full(len(names), len(codes), np.int64)
@@ -284,52 +266,10 @@ def _days(column: pa.ChunkedArray) -> Days:
     Raises:
         DataError: Not one can be read.
     """
-    if pa.types.is_timestamp(column.type) and column.type.tz:
-        column = pc.local_timestamp(column)
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        days = column.cast(pa.date32()).to_numpy().astype("datetime64[D]")
-    else:
-        codes, texts = _coded(column)
-        days = np.array([_day(text) for text in texts], "datetime64[D]")[codes]
+    days = days_of(column)
     if np.all(np.isnat(days)):
-        raise DataError(f"column `date` holds no date, but {_quoted(column, 0)}; a date looks like 2026-11-20")
-    return typing.cast(Days, days)
-
-
-def _day(text: str) -> datetime.date | None:
-    try:
-        return datetime.datetime.fromisoformat(text.strip()).date()
-    except ValueError:
-        return None
-
-
-def _doubles(name: str, column: pa.ChunkedArray) -> tuple[Doubles, Flags]:
-    """
-    A column of closes as numbers, NaN where one is none, and where it is blank.
-
-    Raises:
-        DataError: Its type cannot hold closes.
-    """
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    blank = column.is_null().to_numpy()
-    try:
-        numbers = column.cast(pa.float64(), safe=False)
-    except pa.ArrowInvalid:
-        column = pc.utf8_trim_whitespace(column)
-        blank = blank | pc.fill_null(pc.equal(column, ""), True).to_numpy()
-        readable = pc.match_substring_regex(column, _NUMBER)
-        numbers = pc.if_else(readable, column, pa.scalar(None, column.type)).cast(pa.float64())
-    except pa.ArrowNotImplementedError as error:
-        raise DataError(f"column {name!r} holds {column.type}; closes are numbers") from error
-    return numbers.to_numpy().astype(np.float64, copy=False), blank
-
-
-def _quoted(column: pa.ChunkedArray, at: int) -> str:
-    value = column[at].as_py()
-    if not isinstance(value, str):
-        return "(blank)" if value is None else str(value)
-    return repr(value if len(value) <= _LONGEST_QUOTE else value[:_LONGEST_QUOTE] + "...")
+        raise DataError(f"column `date` holds no date, but {quoted(column, 0)}; a date looks like 2026-11-20")
+    return days
 
 
 def _wanted(columns: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.bounds import DEFAULT_MODEL
 from models.bundle import Card, names, read_bundle, read_card, versions
 from models.errors import BundleError, ModelError, ModelUnloaded, UnknownModel
 from models.execution import Device
@@ -18,7 +19,6 @@ from models.forecaster import Forecaster, Ran
 from models.refusals import Refusals, files_of
 from models.wanted import Wanted
 
-DEFAULT_MODEL = "lstm"
 KEPT_VERSIONS = 4
 """Versions of a model that stay in memory: the one that serves, and those made ready last."""
 NOT_LOADED = "not loaded yet; it is on first use"

@@ -31,7 +31,7 @@ from service.oip.statistics import Statistics
 from service.settings import ServiceSettings
 from service.stages import Served
 from service.work import Work
-from worker.tables import JSON
+from worker.media_types import JSON
 
 LARGE_AT_ONCE = 2
 """Large bodies that a process works on at a time, since a number in memory takes many times its bytes in JSON."""

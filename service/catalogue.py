@@ -11,7 +11,7 @@ from models.forecaster import Forecaster
 from models.repository import Repository
 from service.errors import ModelNotFound
 from worker.answers import encode
-from worker.tables import JSON
+from worker.media_types import JSON
 
 SUMMARY_FIELDS = ("summary", "network", "levels", "min_days", "window_days", "trained_days", "parameters")
 

@@ -44,18 +44,22 @@ from models.errors import (
 )
 from worker.errors import (
     BadCursor,
+    DigestMismatch,
     IdempotencyConflict,
+    IntakeBusy,
     JobExpired,
     JobNotFinished,
     JobNotFound,
     JobStateConflict,
     QueueUnavailable,
+    ReferenceRefused,
     ResultsDamaged,
     StorageUnavailable,
     TableError,
     TooManyBytes,
     TooManyJobs,
     UnsupportedFormat,
+    UploadTooLarge,
 )
 from worker.requests import InvalidJson, InvalidRequest, TooManySeries
 
@@ -273,6 +277,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     LengthRequired: Problem(411, "length-required", "The body's length is not told"),
     BodyTooLarge: Problem(413, "body-too-large", "The body is too large"),
     UnpackedTooLarge: Problem(413, "body-too-large", "The body is too large"),
+    UploadTooLarge: Problem(413, "body-too-large", "The body is too large"),
     TooManySeries: Problem(413, "too-many-series", "Too many series for one request"),
     TooManyCloses: Problem(413, "too-many-closes", "Too many closes for one request"),
     TooManyDays: Problem(413, "too-many-days", "Too many days ahead for one request"),
@@ -282,6 +287,8 @@ PROBLEMS: dict[type[Exception], Problem] = {
     InvalidSeries: Problem(422, "invalid-series", "Some series cannot be forecast"),
     UnknownModel: Problem(422, "unknown-model", "There is no such model"),
     UnknownLevel: Problem(422, "unknown-level", "The model does not give this level"),
+    DigestMismatch: Problem(422, "digest-mismatch", "The body is not what its Content-Digest says"),
+    ReferenceRefused: Problem(422, "reference-refused", "The file cannot be had"),
     TableError: Problem(422, "invalid-table", "The upload cannot be read"),
     InvalidRequest: Problem(422, "invalid-request", "The request is not as documented"),
     InvalidParameter: Problem(422, "invalid-parameter", "A parameter is not as documented"),
@@ -293,6 +300,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     TooManyBytes: Problem(429, "too-many-bytes", "Too much input is stored"),
     RateLimited: Problem(429, "rate-limited", "Too many requests"),
     QueueUnavailable: Problem(503, "queue-unavailable", "The job queue does not answer"),
+    IntakeBusy: Problem(503, "overloaded", "Too many requests at a time"),
     Overloaded: Problem(503, "overloaded", "Too many requests at a time"),
     DiskBusy: Problem(503, "overloaded", "Too many requests at a time"),
     NotReady: Problem(503, "not-ready", "The service is not ready"),

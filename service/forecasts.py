@@ -16,8 +16,8 @@ from service.exchange import Answer
 from service.settings import ServiceSettings
 from service.work import Work
 from worker.answers import Levels, days, encode, forecasts, level_columns
+from worker.media_types import JSON
 from worker.requests import Series, decode
-from worker.tables import JSON
 
 PATH = "/v1/forecasts"
 MAX_DAYS_DRAWN = 500

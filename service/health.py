@@ -10,7 +10,7 @@ from service.drain import Drain
 from service.metrics import Metrics
 from worker.answers import encode
 from worker.jobs import Jobs
-from worker.tables import JSON
+from worker.media_types import JSON
 
 HEALTH = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 """Paths that have threads of their own, so that whoever watches the service is told how it is when it is busy."""

@@ -6,8 +6,9 @@ import msgspec
 from flask import Blueprint, Request, Response, request
 from werkzeug.wsgi import wrap_file
 
+from models.bounds import DEFAULT_MODEL
 from models.errors import UnknownLevel, UnknownModel
-from models.repository import DEFAULT_MODEL, Repository
+from models.repository import Repository
 from service.bodies import open_body
 from service.errors import InvalidParameter, NotAcceptable
 from service.settings import ServiceSettings
@@ -15,8 +16,9 @@ from worker.answers import encode, level_columns
 from worker.downloads import Download
 from worker.intake import Upload
 from worker.jobs import Jobs, Wishes
+from worker.media_types import CSV, JSON, NDJSON
+from worker.reading.formats import MEDIA_TYPES
 from worker.requests import Options
-from worker.tables import CSV, JSON, MEDIA_TYPES, NDJSON
 from worker.views import Job
 
 DOWNLOADS = {"ndjson": NDJSON, "csv": CSV}

@@ -59,8 +59,8 @@ from service.schemas import (
 )
 from service.scrape import OPENMETRICS, PLAIN
 from service.serving import ServingRequest
+from worker.media_types import CSV, JSON, NDJSON
 from worker.requests import ForecastRequest, Series
-from worker.tables import CSV, JSON, NDJSON
 
 TAGS = {
     "/v1/forecasts": ("Forecasts", "Quantiles of the next closes, at once"),

@@ -24,8 +24,8 @@ from service.errors import (
 )
 from service.exchange import Answer, Exchange
 from worker.answers import encode
+from worker.media_types import JSON
 from worker.requests import InvalidRequest, TooManySeries
-from worker.tables import JSON
 
 RETRY_AFTER_S = 5
 """Seconds after which a caller may try again what time can cure."""

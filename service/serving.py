@@ -6,8 +6,8 @@ from flask import Blueprint, Response, request
 from service.bodies import check_type, read_body
 from service.lifecycle import Lifecycle
 from worker.answers import encode
+from worker.media_types import JSON
 from worker.requests import Fault, InvalidJson, InvalidRequest
-from worker.tables import JSON
 
 MAX_BYTES = 1000
 

@@ -83,6 +83,13 @@ def test_importing_the_command_line_loads_nothing_heavy(module: str) -> None:
     assert not loaded_by(module) & {"torch", "onnxruntime", "pyarrow", "celery", "flask", "numpy"}
 
 
+def test_what_reads_uploads_loads_nothing_that_runs_models_or_speaks_to_redis() -> None:
+    loaded = loaded_by("worker.intake_process")
+
+    assert not loaded & {"onnxruntime", "torch", "celery", "redis", "flask"}
+    assert "pyarrow" in loaded
+
+
 def loaded_by(module: str) -> set[str]:
     """Top-level modules in a fresh interpreter after an import, in which opening a socket is an error."""
     code = (

@@ -4,6 +4,9 @@ What can go wrong with a job. Grows from the core's tree (models/errors.py).
     NextdayError
     ├── InputError
     │   ├── TableError              an upload that cannot be read as series, with the place
+    │   ├── UploadTooLarge          an upload beyond one of the settings' limits
+    │   ├── DigestMismatch          an upload that is not what its Content-Digest says
+    │   ├── ReferenceRefused        a file named in an upload's place that cannot be had
     │   ├── UnsupportedFormat       a media type that jobs neither take nor give
     │   └── WebhookRefused          a URL that this service does not call
     ├── ScheduleError               a schedule's file, exchange or input that cannot be used, with the place
@@ -16,6 +19,7 @@ What can go wrong with a job. Grows from the core's tree (models/errors.py).
         ├── IdempotencyConflict     the same key came with another body
         ├── TooManyJobs             as many unfinished jobs as are let in
         ├── TooManyBytes            as much input is stored as one owner may have
+        ├── IntakeBusy              as many uploads are being read as may be at a time
         ├── ResultsDamaged          a chunk's file is not the one that the ledger knows
         ├── StorageUnavailable      the jobs' folder cannot be written; nothing was accepted
         └── QueueUnavailable        Redis did not answer
@@ -28,6 +32,21 @@ from models.errors import InputError, NextdayError
 
 class TableError(InputError):
     """An upload that cannot be read as a table of series; the message says where and what right looks like."""
+
+
+class UploadTooLarge(InputError):
+    """An upload beyond one of the settings' limits; the message names the setting."""
+
+    def __init__(self, *, what: str, most: float, setting: str) -> None:
+        super().__init__(f"the upload {what}; at most {most:g} are taken (NEXTDAY_{setting.upper()})")
+
+
+class DigestMismatch(InputError):
+    """An upload that is not what its Content-Digest says."""
+
+
+class ReferenceRefused(InputError):
+    """A file named in an upload's place that cannot be had."""
 
 
 class UnsupportedFormat(InputError):
@@ -115,6 +134,15 @@ class TooManyBytes(JobError):
         super().__init__(
             f"{given} bytes more would be over the {limit} that the inputs of your jobs may take together; delete jobs "
             "that have ended, or wait until they expire"
+        )
+
+
+class IntakeBusy(JobError):
+    """As many uploads are being read as may be at a time, and none ended while this one waited."""
+
+    def __init__(self, *, at_a_time: int, waited_s: float) -> None:
+        super().__init__(
+            f"{at_a_time} uploads are being read, as many as may be; none ended in {waited_s:g} s: try again"
         )
 
 

@@ -13,10 +13,8 @@ import pyarrow.parquet as pq
 
 from worker.answers import encode
 from worker.errors import UnsupportedFormat
-from worker.tables import CSV, NDJSON
+from worker.media_types import ARROW_FILE, ARROW_STREAM, CSV, NDJSON, PARQUET
 
-PARQUET = "application/vnd.apache.parquet"
-ARROW_FILE, ARROW_STREAM = "application/vnd.apache.arrow.file", "application/vnd.apache.arrow.stream"
 SUFFIXES: Mapping[str, str] = {
     NDJSON: "ndjson",
     CSV: "csv",

@@ -1,38 +1,36 @@
 """What a schedule's input names: a file, or all files under a folder or prefix."""
 
-from collections.abc import Callable
 from urllib.parse import quote
 
-from models.errors import InputError
-from worker.errors import ScheduleError
+from worker.errors import ReferenceRefused, ScheduleError
 
 MOST_FILES = 1000
 
 
-def files_of(uri: str, check: Callable[[str], object]) -> list[str]:
+def files_of(uri: str, prefixes: str) -> list[str]:
     """
     The URIs of the files that a URI names: its own, or where its path ends in ``/``, those of all files under it.
 
     Names that begin with ``.`` or ``_``, or lie in such a folder, are left out: they are what others write beside data.
 
     Args:
-        uri: ``file:`` or ``s3:``; what stands behind a ``?`` stays with each file.
-        check: Raises InputError where the URI may not be read.
+        uri: ``file:`` or ``s3:``.
+        prefixes: What may be read, as in `NEXTDAY_INPUT_PREFIXES`.
 
     Raises:
         ScheduleError: It may not be read, or there are too many files.
         OSError: The folder is not there, or cannot be listed.
     """
-    from pyarrow import fs  # noqa: PLC0415 - libraries for S3 are large, and only prefixes need them here
+    from pyarrow import fs  # noqa: PLC0415 - libraries for S3 are large, and only schedules need them here
+
+    from worker.references import store_of  # noqa: PLC0415 - the same
 
     try:
-        check(uri)
-    except InputError as error:
+        system, folder = store_of(uri, prefixes)
+    except ReferenceRefused as error:
         raise ScheduleError(where="input", reason=str(error)) from error
-    base, question, query = uri.partition("?")
-    if not base.endswith("/"):
+    if not uri.endswith("/"):
         return [uri]
-    system, folder = fs.FileSystem.from_uri(uri)
     found = system.get_file_info(fs.FileSelector(folder, recursive=True))
     inside = len(folder.rstrip("/")) + 1
     names = [each.path[inside:] for each in found if each.type == fs.FileType.File]
@@ -41,4 +39,4 @@ def files_of(uri: str, check: Callable[[str], object]) -> list[str]:
         raise ScheduleError(
             where="input", reason=f"there are {len(shown)} files under it; at most {MOST_FILES} are taken"
         )
-    return [base + quote(name) + question + query for name in shown]
+    return [uri + quote(name) for name in shown]

@@ -1,57 +1,282 @@
-"""An upload taken in: from a stream of bytes to the job's input file, cut into chunks."""
+"""
+An upload taken in: from a stream of bytes, or a file by reference, to the job's input file, cut into chunks.
 
+Its bytes go to disk as they come. Then a process of its own reads them, watched for memory and time, so that nothing
+that an upload holds can harm who answers requests. Small texts are read here, since they are harmless and a process
+takes longer than they do.
+"""
+
+import functools
 import hashlib
+import io
+import multiprocessing
+import os
 import threading
-from contextlib import nullcontext
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
 
 from worker.blobs import Blobs
 from worker.chunks import input_name
+from worker.digests import ContentDigest
+from worker.errors import IntakeBusy, TableError, UnsupportedFormat, UploadTooLarge
+from worker.intake_process import Handle, Report, Task, convert, raised, run, too_much_memory
+from worker.reading.formats import MEDIA_TYPES, TEXT_TYPES
+from worker.reading.limits import Limits
+from worker.reading.sources import ENCODINGS
+from worker.references import Reference
 from worker.requests import Options
 from worker.settings import WorkerSettings
-from worker.tables import Plan, read_upload, write_chunks
+from worker.tables import Plan
 
 COPY_BYTES = 1024 * 1024
-LARGE_BYTES = 8 * 1024 * 1024
-"""Uploads over this are read one at a time, since a table in memory takes many times its bytes on disk."""
+SMALL_BYTES = 1024 * 1024
+"""Texts up to this size are read in this process."""
+LOOK_S = 0.05
+"""Seconds between two looks at a process that reads."""
 
-_turn = threading.Lock()
+_context = multiprocessing.get_context("forkserver")
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A body as it comes in, read to its end, and one of `worker.tables.MEDIA_TYPES`."""
+    """
+    A body as it comes in, read to its end.
+
+    Attributes:
+        body: Its bytes.
+        media_type: One of `worker.tables.MEDIA_TYPES`.
+        encoding: How it is packed: "", gzip or zstd.
+        content_digest: The header Content-Digest; "" where there is none.
+    """
 
     body: BinaryIO
     media_type: str
+    encoding: str = ""
+    content_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An upload on disk: how it was cut, the sha256 of its bytes, and the options that hold for it."""
+    """
+    An upload taken in.
+
+    Attributes:
+        plan: How it was cut.
+        sha256: Of its media type, encoding, joined columns and bytes; for a reference, of what tells the file from
+            others and from itself at another time.
+        options: That hold for it.
+        input_bytes: As it was sent, or as the referenced file is stored.
+        source: Media type or URI, for people.
+    """
 
     plan: Plan
     sha256: str
     options: Options
+    input_bytes: int
+    source: str
 
 
-def take(source: Upload, *, job_id: str, blobs: Blobs, settings: WorkerSettings, options: Options) -> Stored:
+class Wishes(Protocol):
+    """What `take` needs to know of a submission beside its series."""
+
+    @property
+    def options(self) -> Options:
+        """Model, version and levels."""
+
+    @property
+    def join(self) -> tuple[str, ...]:
+        """Columns that are carried to the results."""
+
+
+def start() -> None:
     """
-    Write an upload's series into the job's input file; where it raises, a part of it may be left in the job's folder.
+    Start the server that processes which read are forked from, if there is none yet.
+
+    It imports what they need, and no model: a session of onnxruntime must not cross a fork.
+    """
+    _context.set_forkserver_preload(["worker.intake_process"])
+    forkserver.ensure_running()
+
+
+def take(source: Upload | Reference, *, job_id: str, blobs: Blobs, settings: WorkerSettings, wishes: Wishes) -> Stored:
+    """
+    Write an upload's series into the job's input file; where it raises, there is no such file.
 
     Raises:
-        InputError: The upload cannot be read or has no series.
+        InputError: The upload cannot be read, has no series, or has more than is taken.
+        IntakeBusy: As many others as may be are being read.
         OSError: It cannot be written.
     """
-    digest = hashlib.sha256(source.media_type.encode())
-    with blobs.scratch() as upload:
-        while part := source.body.read(COPY_BYTES):
-            digest.update(part)
-            upload.write(part)
-        large = upload.tell() > LARGE_BYTES
-        upload.seek(0)
-        with _turn if large else nullcontext(), blobs.create(input_name(job_id)) as sink:
-            entries, own_options = read_upload(upload, source.media_type)
-            plan = write_chunks(entries, sink, chunk_rows=settings.chunk_rows, chunk_closes=settings.chunk_closes)
-    return Stored(plan, digest.hexdigest(), own_options or options)
+    try:
+        return _take(source, job_id, blobs, settings, wishes)
+    except BaseException:
+        blobs.delete(job_id)
+        raise
+
+
+def _take(source: Upload | Reference, job_id: str, blobs: Blobs, settings: WorkerSettings, wishes: Wishes) -> Stored:
+    digest = hashlib.sha256(_kind(source, wishes.join).encode())
+    with ExitStack() as opened:
+        scratch = opened.enter_context(blobs.scratch())
+        if isinstance(source, Upload):
+            _check_type(source)
+            size_bytes = _copy(source, scratch, digest.update, settings.max_job_bytes)
+        else:
+            size_bytes = SMALL_BYTES + 1
+        task = _task(source, settings, wishes.join, str(Path(scratch.name).parent))
+        with blobs.create(input_name(job_id)) as sink:
+            here = not task.reference and task.media_type in TEXT_TYPES and not task.encoding
+            if here and size_bytes <= SMALL_BYTES:
+                report = convert(task, scratch, sink)
+            else:
+                with _slot(settings.intakes, settings.intake_wait_s):
+                    report = _in_process(task, scratch, sink, settings, blobs)
+    if isinstance(source, Reference):
+        digest.update(report.fingerprint.encode())
+        size_bytes = report.size_bytes
+    where = source.media_type if isinstance(source, Upload) else source.uri
+    return Stored(report.plan, digest.hexdigest(), report.options or wishes.options, size_bytes, where)
+
+
+def _kind(source: Upload | Reference, join: tuple[str, ...]) -> str:
+    """What the same bytes may mean something else by."""
+    parts = (source.media_type or "", source.encoding if isinstance(source, Upload) else "by reference", *join)
+    return "\0".join(parts).rstrip("\0")
+
+
+def _check_type(source: Upload) -> None:
+    if source.media_type not in MEDIA_TYPES:
+        raise UnsupportedFormat(given=source.media_type, known=MEDIA_TYPES)
+    if source.encoding not in ENCODINGS:
+        raise UnsupportedFormat(given=source.encoding, known=ENCODINGS[1:])
+
+
+def _copy(source: Upload, scratch: BinaryIO, seen: Callable[[bytes], None], most: int) -> int:
+    """Write an upload to disk, and check that it is what it says it is; its size in bytes."""
+    content, size_bytes = ContentDigest(source.content_digest), 0
+    while part := source.body.read(COPY_BYTES):
+        size_bytes += len(part)
+        if size_bytes > most:
+            raise UploadTooLarge(what=f"has {size_bytes} bytes or more", most=most, setting="max_job_bytes")
+        seen(part)
+        content.update(part)
+        scratch.write(part)
+    content.check()
+    scratch.flush()
+    scratch.seek(0)
+    return size_bytes
+
+
+def _task(source: Upload | Reference, settings: WorkerSettings, join: tuple[str, ...], folder: str) -> Task:
+    limits = Limits(
+        rows=settings.max_job_rows,
+        closes=settings.max_job_closes,
+        decoded_bytes=settings.max_job_decoded_bytes,
+        threads=min(4, os.cpu_count() or 1),
+    )
+    upload = source if isinstance(source, Upload) else None
+    return Task(
+        media_type=upload.media_type if upload else "",
+        encoding=upload.encoding if upload else "",
+        join=tuple(join),
+        limits=limits,
+        folder=folder,
+        chunk_rows=settings.chunk_rows,
+        chunk_closes=settings.chunk_closes,
+        max_bytes=settings.max_job_bytes,
+        memory_bytes=settings.intake_mib * 1024**2,
+        reference=None if isinstance(source, Upload) else source,
+        prefixes=settings.input_prefixes,
+    )
+
+
+@functools.cache
+def _slots(at_a_time: int) -> threading.BoundedSemaphore:
+    return threading.BoundedSemaphore(at_a_time)
+
+
+@contextmanager
+def _slot(at_a_time: int, wait_s: float) -> Iterator[None]:
+    """One of the uploads that are read at a time; waited for, but not for ever."""
+    if not _slots(at_a_time).acquire(timeout=wait_s):
+        raise IntakeBusy(at_a_time=at_a_time, waited_s=wait_s)
+    try:
+        yield
+    finally:
+        _slots(at_a_time).release()
+
+
+def _in_process(task: Task, scratch: BinaryIO, sink: BinaryIO, settings: WorkerSettings, blobs: Blobs) -> Report:
+    """What a process of its own makes of a task. A sink that is no local file is filled from one."""
+    upload = None if task.reference else Handle(scratch.fileno())
+    try:
+        target = sink.fileno()
+    except (OSError, AttributeError):
+        with blobs.scratch() as local:
+            report = _supervised(task, upload, Handle(local.fileno()), settings)
+            local.seek(0)
+            while part := local.read(COPY_BYTES):
+                sink.write(part)
+        return report
+    report = _supervised(task, upload, Handle(target), settings)
+    sink.seek(0, io.SEEK_END)
+    return report
+
+
+def _supervised(task: Task, upload: Handle | None, sink: Handle, settings: WorkerSettings) -> Report:
+    start()
+    answers, answer = _context.Pipe(duplex=False)
+    process = _context.Process(target=run, args=(task, upload, sink, answer), name="intake", daemon=True)
+    process.start()
+    answer.close()
+    try:
+        found = _watched(process, answers, task, settings.intake_s)
+    finally:
+        process.kill()
+        process.join()
+        process.close()
+        answers.close()
+    if error := raised(found):
+        raise error
+    return cast(Report, found)
+
+
+def _watched(process: ForkServerProcess, answers: Connection, task: Task, most_s: float) -> object:
+    """
+    The answer of a process that reads.
+
+    Raises:
+        UploadTooLarge: It took more memory or time than it may.
+        TableError: It died of what it read.
+    """
+    end = time.monotonic() + most_s
+    while not answers.poll(LOOK_S):
+        if held_bytes(process.pid or 0) > task.memory_bytes:
+            raise too_much_memory(task.memory_bytes)
+        if time.monotonic() > end:
+            raise UploadTooLarge(what="takes more seconds to read than it may", most=most_s, setting="intake_s")
+    try:
+        return answers.recv()
+    except EOFError:
+        raise TableError("the upload is damaged: the process that read it died of it") from None
+
+
+def held_bytes(pid: int) -> int:
+    """
+    Memory that a process holds and the system cannot take back; 0 where that cannot be told.
+
+    The pages of files are not counted: a file that is mapped costs no memory that somebody else needs.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    sizes = dict(line.split(":", 1) for line in status.splitlines() if line.startswith(("RssAnon", "RssShmem")))
+    return sum(int(size.split()[0]) for size in sizes.values()) * 1024

@@ -14,6 +14,7 @@ from kombu.exceptions import OperationalError
 
 from models.bundle import Card
 from models.repository import Repository
+from worker import intake
 from worker.answers import level_columns
 from worker.app import Publish, publisher
 from worker.blobs import Blobs, sha256
@@ -34,6 +35,7 @@ from worker.errors import (
 )
 from worker.intake import Stored, Upload, take
 from worker.ledger import ENDED, LOOKED_AT, READ_AT_ONCE, STATUSES, Done, Ledger, Limits, Record, Status, Submission
+from worker.references import Reference
 from worker.requests import Options
 from worker.settings import WorkerSettings
 from worker.views import Job, view
@@ -114,6 +116,7 @@ class Jobs:
     @classmethod
     def connect(cls, settings: WorkerSettings, models: Repository) -> "Jobs":
         """Jobs over the Redis of the settings; connects on first use."""
+        intake.start()
         ledger = open_ledger(settings, timeout_s=QUEUE_TIMEOUT_S, retries=0)
         publish = publisher(settings, timeout_s=QUEUE_TIMEOUT_S)
         return cls(settings, ledger, Blobs.of(settings.jobs_url), models, publish)
@@ -122,12 +125,14 @@ class Jobs:
         """Close the connections."""
         self._ledger.close()
 
-    def submit(self, source: Upload, *, wishes: Wishes, owner: str = "", idempotency_key: str | None) -> Job:
+    def submit(
+        self, source: Upload | Reference, *, wishes: Wishes, owner: str = "", idempotency_key: str | None
+    ) -> Job:
         """
         Accept a job. Once this returns, the job will be worked off, whatever dies.
 
         Args:
-            source: The upload, read to its end.
+            source: The upload, read to its end, or a file by its URI.
             wishes: The job is pinned to the model's version that they name now.
             owner: Whose job it is.
             idempotency_key: The same key of an owner with the same submission gives the same job.
@@ -145,10 +150,10 @@ class Jobs:
             self._ledger.unfinished()  # a queue that is away is said before an upload is read
         job_id = secrets.token_hex(16)
         try:
-            stored = take(source, job_id=job_id, blobs=self._blobs, settings=self._settings, options=wishes.options)
+            stored = take(source, job_id=job_id, blobs=self._blobs, settings=self._settings, wishes=wishes)
             forecaster = self._models.get(stored.options.model, stored.options.version)
             levels = level_columns(stored.options.levels, forecaster.card.levels)
-            record = self._new_record(job_id, stored, forecaster.card, levels.values, source, wishes, owner)
+            record = self._new_record(job_id, stored, forecaster.card, levels.values, wishes, owner)
         except OSError as error:
             self._blobs.delete(job_id)
             raise StorageUnavailable(reason=error.strerror or type(error).__name__) from error
@@ -308,7 +313,6 @@ class Jobs:
         stored: Stored,
         card: Card,
         levels: Sequence[float],
-        source: Upload,
         wishes: Wishes,
         owner: str,
     ) -> dict[str, str | int]:
@@ -321,16 +325,12 @@ class Jobs:
             "model_levels": _json(card.levels),
             "total": stored.plan.total,
             "chunks": stored.plan.chunks,
-            "closes": self._closes(job_id),
+            "closes": stored.plan.closes,
             "input_bytes": self._blobs.size(input_name(job_id)),
-            "joined": _json(wishes.join),
-            "source": source.media_type,
+            "joined": _json(stored.plan.joined),
+            "source": stored.source,
             "webhook": wishes.webhook or "",
         }
-
-    def _closes(self, job_id: str) -> int:
-        series = self._blobs.open_arrow(input_name(job_id))
-        return sum(len(series.get_batch(chunk)["closes"].values) for chunk in range(series.num_record_batches))
 
     def _enter(self, job_id: str, record: dict[str, str | int], stored: Stored, wishes: Wishes, key: str) -> Submission:
         """Put a job into the ledger."""

@@ -5,21 +5,20 @@ The fast path is one typed decoding. Where that fails, the body is read again as
 named, so that a caller can mend a request in one go.
 """
 
+import functools
 import json
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 
-from models.ahead import MAX_HORIZON
+from models.bounds import DEFAULT_MODEL, MAX_DAYS, MAX_HORIZON
 from models.errors import InputError, SeriesFault
-from models.forecaster import MAX_DAYS
 from models.ragged import LARGEST_CLOSE, SMALLEST_CLOSE
-from models.repository import DEFAULT_MODEL
 
 MAX_ID_LENGTH = 200
 MAX_TOLD = 200
@@ -56,6 +55,21 @@ class Series(msgspec.Struct, forbid_unknown_fields=True):
     id: _Id
     closes: _Closes
     as_of: _Day | None = None
+
+
+Scalar = str | int | float | bool | None
+"""What a field of a series may be that is joined to its result."""
+
+
+@functools.lru_cache(maxsize=64)
+def series_type(join: tuple[str, ...]) -> type[Series]:
+    """`Series` with more fields, which are joined to the results: `joined_0` and so on, in the order of their names."""
+    if not join:
+        return Series
+    fields = [(f"joined_{place}", Scalar, None) for place in range(len(join))]
+    renamed = {field: name for (field, _, _), name in zip(fields, join, strict=True)}
+    made: Any = msgspec.defstruct("Series", fields, bases=(Series,), forbid_unknown_fields=True, rename=renamed)
+    return cast("type[Series]", made)
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -121,11 +135,27 @@ class TooManySeries(InputError):
 
 
 _REQUEST = msgspec.json.Decoder(ForecastRequest)
-_SERIES = msgspec.json.Decoder(Series)
 _ONCE = tuple(f'"{name}"'.encode() for name in ForecastRequest.__struct_fields__)
 
 
-def decode(body: bytes, *, most: int = MAX_JSON_SERIES) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
+@functools.lru_cache(maxsize=64)
+def _series_decoder(join: tuple[str, ...]) -> msgspec.json.Decoder[Series]:
+    return msgspec.json.Decoder(series_type(join))
+
+
+@functools.lru_cache(maxsize=64)
+def _request_decoder(join: tuple[str, ...]) -> msgspec.json.Decoder[ForecastRequest]:
+    if not join:
+        return _REQUEST
+    fields = [("series", list[series_type(join)])]  # type: ignore[misc]
+    return msgspec.json.Decoder(
+        msgspec.defstruct("ForecastRequest", fields, bases=(ForecastRequest,), forbid_unknown_fields=True, kw_only=True)
+    )
+
+
+def decode(
+    body: bytes, *, most: int = MAX_JSON_SERIES, join: tuple[str, ...] = ()
+) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
     """
     A request, and what is wrong with its series by their place; a faulty series has no closes.
 
@@ -134,6 +164,7 @@ def decode(body: bytes, *, most: int = MAX_JSON_SERIES) -> tuple[ForecastRequest
     Args:
         body: JSON.
         most: Series that are taken.
+        join: Fields that a series may have besides, as `series_type` has them.
 
     Raises:
         InvalidJson: The body is not JSON, or has a key twice in one object.
@@ -141,11 +172,11 @@ def decode(body: bytes, *, most: int = MAX_JSON_SERIES) -> tuple[ForecastRequest
         TooManySeries: There are more than are taken.
     """
     try:
-        request = _REQUEST.decode(body)
+        request = _request_decoder(join).decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         request = None
-    if request is None or _may_have_double_keys(body, request):
-        return _decode_slowly(body, most)
+    if request is None or _may_have_double_keys(body, request) or _may_join_twice(body, request.series, join):
+        return _decode_slowly(body, most, join)
     if len(request.series) > most:
         raise TooManySeries(given=len(request.series), most=most)
     if request.explain:
@@ -153,20 +184,38 @@ def decode(body: bytes, *, most: int = MAX_JSON_SERIES) -> tuple[ForecastRequest
     return request, _refuse_labels(request.series)
 
 
-def decode_series(line: bytes) -> Series:
+def decode_block(block: bytes, join: tuple[str, ...] = ()) -> list[Series] | None:
+    """The series of some NDJSON lines; None where one may be at fault, so that each has to be looked at by itself."""
+    if b"\\" in block:
+        return None
+    try:
+        series = _series_decoder(join).decode_lines(block)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    if _count_keys(block) != _keys_of(series) or _may_join_twice(block, series, join):
+        return None
+    return None if any(_label_fault(0, each) for each in series) else series
+
+
+def decode_series(line: bytes, join: tuple[str, ...] = ()) -> Series:
     """
-    The series of one NDJSON line.
+    The series of one NDJSON line; `join` as for `series_type`.
 
     Raises:
         InvalidJson: The line is not JSON, or has a key twice.
         InvalidRequest: It is not a series; the message names the place in it.
     """
     try:
-        series = _SERIES.decode(line)
+        series = _series_decoder(join).decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         series = None
-    if series is None or b"\\" in line or _count_keys(line) != _keys_of([series]):
-        series, fault = _read_series(0, _parse(line))
+    if (
+        series is None
+        or b"\\" in line
+        or _count_keys(line) != _keys_of([series])
+        or _may_join_twice(line, [series], join)
+    ):
+        series, fault = _read_series(0, parse(line), join)
     else:
         fault = _label_fault(0, series)
     if fault:
@@ -189,6 +238,15 @@ def _may_have_double_keys(body: bytes, request: ForecastRequest) -> bool:
     return any(body.count(key) > 1 for key in _ONCE) or _count_keys(body) != _keys_of(request.series)
 
 
+def _may_join_twice(body: bytes, series: Sequence[Series], join: tuple[str, ...]) -> bool:
+    """Whether a joined field may be there twice in a series; says yes too often, as `_may_have_double_keys` does."""
+    for place, name in enumerate(join):
+        there = sum(getattr(each, f"joined_{place}") is not None for each in series)
+        if body.count(msgspec.json.encode(name)) != there:
+            return True
+    return False
+
+
 def _count_keys(body: bytes) -> tuple[int, int, int]:
     return body.count(b'"id"'), body.count(b'"closes"'), body.count(b'"as_of"')
 
@@ -209,9 +267,9 @@ def _refuse_labels(series: Sequence[Series]) -> dict[int, SeriesFault]:
 
 def _label_fault(place: int, series: Series) -> SeriesFault | None:
     if not series.id.isprintable():
-        return SeriesFault(place, f"has the id {_shown(series.id)}; an id is printable, without control characters")
+        return SeriesFault(place, f"has the id {shown(series.id)}; an id is printable, without control characters")
     if series.as_of is not None and not _is_date(series.as_of):
-        return SeriesFault(place, f"has as_of {_shown(series.as_of)}; as_of is a day that exists, as YYYY-MM-DD")
+        return SeriesFault(place, f"has as_of {shown(series.as_of)}; as_of is a day that exists, as YYYY-MM-DD")
     return None
 
 
@@ -222,39 +280,41 @@ def _is_date(text: str) -> bool:
         return False
 
 
-def _decode_slowly(body: bytes, most: int) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
+def _decode_slowly(
+    body: bytes, most: int, join: tuple[str, ...] = ()
+) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
     if (keys := body.count(b":")) > COLONS_A_SERIES * most:
         raise InvalidRequest(faults=[Fault("", f"the body has about {keys} keys; a series has three at most")])
-    plain = _parse(body)
+    plain = parse(body)
     if not isinstance(plain, dict):
-        raise InvalidRequest(faults=[Fault("", f"the body is {_shown(plain)}; a request is an object with `series`")])
-    options, faults = _read_options({key: value for key, value in plain.items() if key != "series"})
+        raise InvalidRequest(faults=[Fault("", f"the body is {shown(plain)}; a request is an object with `series`")])
+    options, faults = read_options({key: value for key, value in plain.items() if key != "series"})
     items = plain.get("series")
     if not isinstance(items, list):
-        found = f"`series` is {_shown(items)}" if "series" in plain else "there is no `series`"
+        found = f"`series` is {shown(items)}" if "series" in plain else "there is no `series`"
         faults.append(Fault("/series", f"{found}; it is a list of objects with `id` and `closes`"))
     if faults:
         raise InvalidRequest(faults=faults)
     if len(items or ()) > most:
         raise TooManySeries(given=len(items or ()), most=most)
-    read = [_read_series(place, item) for place, item in enumerate(items or ())]
+    read = [_read_series(place, item, join) for place, item in enumerate(items or ())]
     request = ForecastRequest(series=[series for series, _ in read], **options)
     return request, {place: fault for place, (_, fault) in enumerate(read) if fault}
 
 
-def _read_options(plain: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+def read_options(plain: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     """The options of a request, each looked at by itself, so that all faults are found."""
     known = {field.name: field.type for field in msgspec.structs.fields(Options)}
     options, faults = {}, []
     for name, value in plain.items():
         if name not in known:
             wanted = ", ".join(ForecastRequest.__struct_fields__)
-            faults.append(Fault(f"/{_token(name)}", f"{_shown(name)} is no field of a request; there are: {wanted}"))
+            faults.append(Fault(f"/{token(name)}", f"{shown(name)} is no field of a request; there are: {wanted}"))
             continue
         try:
             options[name] = msgspec.convert(value, known[name])
         except msgspec.ValidationError as error:
-            faults.append(Fault(f"/{name}", f"`{name}` is {_shown(value)}: {_told(error)}"))
+            faults.append(Fault(f"/{name}", f"`{name}` is {shown(value)}: {_told(error)}"))
     if options.get("explain"):
         faults.append(_no_explain())
     return options, faults
@@ -264,12 +324,12 @@ def _no_explain() -> Fault:
     return Fault("/explain", "`explain` is not offered yet; leave it out")
 
 
-def _read_series(place: int, item: Any) -> tuple[Series, SeriesFault | None]:
+def _read_series(place: int, item: Any, join: tuple[str, ...] = ()) -> tuple[Series, SeriesFault | None]:
     """One series out of plain JSON; where it is faulty, without closes."""
     fault = _close_fault(place, item)
     if not fault:
         try:
-            series = msgspec.convert(item, Series)
+            series = msgspec.convert(item, series_type(join))
         except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter at a lone surrogate
             wanted = "a series has `id`, `closes` and perhaps `as_of`"
             fault = SeriesFault(place, f"cannot be read: {_told(error)}; {wanted}")
@@ -277,7 +337,8 @@ def _read_series(place: int, item: Any) -> tuple[Series, SeriesFault | None]:
             fault = _label_fault(place, series)
     if fault:
         given = item.get("id") if isinstance(item, dict) else None
-        return Series(given if isinstance(given, str) and given.isprintable() else "", []), fault
+        shown = given if isinstance(given, str) and given.isprintable() else ""
+        return series_type(join)(shown, []), fault
     return series, None
 
 
@@ -287,7 +348,7 @@ def _close_fault(place: int, item: Any) -> SeriesFault | None:
         return None
     for day, close in enumerate(closes):
         if type(close) not in (int, float) or not math.isfinite(close):
-            return SeriesFault(place, f"is {_shown(close)}; {CLOSE}", day)
+            return SeriesFault(place, f"is {shown(close)}; {CLOSE}", day)
     return None
 
 
@@ -307,7 +368,7 @@ class NotJson:
         return f"{self.name}, which JSON does not have"
 
 
-def _parse(body: bytes) -> Any:
+def parse(body: bytes) -> Any:
     """Plain JSON; numbers too large for a float are infinite."""
     try:
         text = body.decode("utf-8")
@@ -327,7 +388,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(unique) != len(pairs):
         counts = Counter(name for name, _ in pairs)
         double = counts.most_common(1)[0][0]
-        raise InvalidJson(reason=f"the key {_shown(double)} is there twice in one object")
+        raise InvalidJson(reason=f"the key {shown(double)} is there twice in one object")
     return unique
 
 
@@ -339,7 +400,7 @@ def _integer(digits: str) -> int | float:
 _PARSER = json.JSONDecoder(parse_constant=NotJson, parse_int=_integer, object_pairs_hook=_unique)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value of the caller's, short and on one line."""
     if isinstance(value, NotJson):
         return str(value)
@@ -351,6 +412,6 @@ def _shown(value: Any) -> str:
     return f"{text} (cut)" if isinstance(value, str) and len(value) > 60 else text
 
 
-def _token(name: str) -> str:
+def token(name: str) -> str:
     """A key as a token of a JSON pointer, cut to what a message can bear."""
     return name[:60].encode("utf-8", "backslashreplace").decode().replace("~", "~0").replace("/", "~1")

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import msgspec
 
+from models.bounds import DEFAULT_MODEL
 from models.errors import InputError
-from models.repository import DEFAULT_MODEL
 from worker.errors import ScheduleError
 
 MOST_CATCH_UP_DAYS = 30

@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import redis
 
@@ -15,21 +14,19 @@ from models.errors import NextdayError
 from models.repository import Repository
 from worker.answers import level_columns
 from worker.connections import KEY_PREFIX, connect
-from worker.errors import ScheduleError
+from worker.errors import ReferenceRefused, ScheduleError
 from worker.inputs import files_of
-from worker.intake import Upload
 from worker.jobs import Jobs, Wishes
+from worker.references import Reference, store_of
 from worker.requests import Options
 from worker.schedule import RedisNotes, Run, Scheduler, Submit
 from worker.schedule_file import Schedule, ScheduleFile, read
 from worker.sessions import sessions
 from worker.settings import WorkerSettings
-from worker.tables import CSV, JSON, NDJSON
 from worker.webhooks import check as check_webhook
 
 TIMEOUT_S = 5.0
 """Seconds that Redis may take to answer about notes."""
-MEDIA_TYPES = {".csv": CSV, ".ndjson": NDJSON, ".jsonl": NDJSON, ".json": JSON}
 
 
 def run(path: Path, settings: WorkerSettings, *, once: bool, dry: bool, show: Callable[[str], object]) -> int:
@@ -51,7 +48,7 @@ def run(path: Path, settings: WorkerSettings, *, once: bool, dry: bool, show: Ca
     )
     plan = read(path, partial(check, settings=settings, models=models))
     with closing(Jobs.connect(settings, models)) as jobs, _notes(settings) as notes:
-        list_inputs = partial(files_of, check=_may_be_read)
+        list_inputs = partial(files_of, prefixes=settings.input_prefixes)
         scheduler = Scheduler(plan, submit=submitter(jobs), list_inputs=list_inputs, notes=notes)
         if dry:
             for line in preview(plan, scheduler):
@@ -77,25 +74,20 @@ def check(schedule: Schedule, *, settings: WorkerSettings, models: Repository) -
     level_columns(schedule.levels, models.card(schedule.model, schedule.version).levels)
     if schedule.webhook is not None:
         check_webhook(schedule.webhook, settings)
-    _may_be_read(schedule.input)
+    try:
+        store_of(schedule.input, settings.input_prefixes)
+    except ReferenceRefused as error:
+        raise ScheduleError(where="input", reason=str(error)) from error
 
 
 def submitter(jobs: Jobs) -> Submit:
     """A function that submits a schedule's file."""
 
     def submit(schedule: Schedule, uri: str, key: str) -> str:
-        from pyarrow import fs  # noqa: PLC0415 - see `files_of`
-
-        media_type = MEDIA_TYPES.get(Path(uri.partition("?")[0]).suffix)
-        if media_type is None:
-            raise ScheduleError(where=uri, reason=f"its name ends in none of {', '.join(MEDIA_TYPES)}")
-        system, path = fs.FileSystem.from_uri(uri)
         levels = None if schedule.levels is None else list(schedule.levels)
         options = Options(model=schedule.model, version=schedule.version, levels=levels)
         wishes = Wishes(options=options, join=schedule.join, webhook=schedule.webhook)
-        with system.open_input_stream(path) as body:
-            source = Upload(cast(BinaryIO, body), media_type)
-            return jobs.submit(source, wishes=wishes, owner=schedule.owner, idempotency_key=key).id
+        return jobs.submit(Reference(uri), wishes=wishes, owner=schedule.owner, idempotency_key=key).id
 
     return submit
 
@@ -127,10 +119,6 @@ def _shown(run: Run, scheduler: Scheduler) -> Iterator[str]:
 
 def _at(run: Run) -> str:
     return f"session {run.session.day}, at {run.due_at:%Y-%m-%d %H:%M} UTC"
-
-
-def _may_be_read(uri: str) -> None:
-    """Whether jobs may be made of a URI."""
 
 
 @contextmanager

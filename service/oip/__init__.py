@@ -15,7 +15,7 @@ from service.oip.requests import read_index_request, read_load_request, read_unl
 from service.oip.statistics import Statistics
 from service.settings import ServiceSettings
 from worker.answers import encode
-from worker.tables import JSON
+from worker.media_types import JSON
 
 __all__ = ["OCTETS", "routes"]
 

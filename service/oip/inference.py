@@ -25,8 +25,8 @@ from service.oip.requests import (
 from service.oip.tensors import DATATYPES, ragged, read_tensors
 from service.work import Work
 from worker.answers import encode
+from worker.media_types import JSON
 from worker.requests import TooManySeries
-from worker.tables import JSON
 
 OCTETS = "application/octet-stream"
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from models.ahead import MAX_HORIZON, draw, forecast_ahead, rule_ahead
+from models.ahead import draw, forecast_ahead, rule_ahead
+from models.bounds import MAX_HORIZON
 from models.bundle import versions
 from models.errors import DataError
 from models.measures import LEVELS

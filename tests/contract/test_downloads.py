@@ -23,10 +23,11 @@ from worker.chunks import input_name, result_name
 from worker.downloads import Download, Downloads
 from worker.errors import ResultsDamaged, StorageUnavailable, UnsupportedFormat
 from worker.folder import Folder
-from worker.formats import ARROW_FILE, ARROW_STREAM, FORMATS, PARQUET, ROW_GROUP_ROWS
+from worker.formats import FORMATS, ROW_GROUP_ROWS
 from worker.ledger import Done, Record
+from worker.media_types import ARROW_FILE, ARROW_STREAM, CSV, NDJSON, PARQUET
 from worker.scoring import RESULT_SCHEMA
-from worker.tables import CHUNK_SCHEMA, CSV, NDJSON
+from worker.tables import CHUNK_SCHEMA
 
 JOB = "0" * 32
 MODEL_LEVELS = [0.05, 0.25, 0.5, 0.75, 0.95]
@@ -44,8 +45,9 @@ class Stored:
         self.blobs = Blobs.of(str(root))
         self.joined = joined or {}
         self.record = Record(
-            JOB, "completed", "lstm", 1, "d", orjson.dumps(LEVELS).decode(), orjson.dumps(MODEL_LEVELS).decode(),
-            3 * chunks, chunks, 2 * chunks, chunks, 1, 2, joined=orjson.dumps([*self.joined]).decode(),
+            id=JOB, status="completed", model="lstm", version=1, digest="d", levels=orjson.dumps(LEVELS).decode(),
+            model_levels=orjson.dumps(MODEL_LEVELS).decode(), total=3 * chunks, chunks=chunks, completed=2 * chunks,
+            failed=chunks, created_at=1, expires_at=2, joined=orjson.dumps([*self.joined]).decode(),
         )  # fmt: skip
         self.quantiles = np.random.default_rng(0).normal(100, 1, (3 * chunks, 5)).astype(np.float32)
         self.done = {chunk: self.store(chunk) for chunk in range(chunks)}

@@ -35,7 +35,9 @@ from service.settings import ServiceSettings
 from tests.operator_key import AUTHORIZED, key_file
 from worker import errors as worker_errors
 from worker import requests
-from worker.tables import MEDIA_TYPES, read_upload
+from worker.reading import formats
+from worker.reading.limits import Limits
+from worker.reading.sources import Source
 
 SERIES = {"id": "AAPL", "closes": [101.5, 102.25]}
 
@@ -201,12 +203,12 @@ def test_the_examples_of_the_document_work_as_they_stand(
 
 
 def test_a_job_of_an_example_has_no_faulty_series(models: Repository) -> None:
-    for media_type in MEDIA_TYPES:
+    for media_type in formats.TEXT_TYPES:
         (example,) = [example for each, kind, example in EXAMPLES if (each.name, kind) == ("submitJob", media_type)]
         body = example if isinstance(example, str) else json.dumps(example)
-        entries, _ = read_upload(BytesIO(body.encode()), media_type)
+        batches, _ = formats.read(Source(BytesIO(body.encode()), "", Limits()), media_type)
 
-        assert not [entry.fault for entry in entries if entry.fault]
+        assert not [fault for batch in batches for fault in batch["fault"].to_pylist() if fault]
 
 
 @pytest.mark.parametrize("path", [*document()["paths"]])

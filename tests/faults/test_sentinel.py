@@ -13,8 +13,8 @@ from tests.faults.sentinels import Family, family, until
 from tests.integration.job_steps import ended, eventually, ndjson, read_lines, submit, walks, worker
 from worker.errors import QueueUnavailable
 from worker.jobs import Jobs
+from worker.media_types import NDJSON
 from worker.settings import WorkerSettings
-from worker.tables import NDJSON
 from worker.views import Job
 
 ROWS = 6000

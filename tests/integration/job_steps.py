@@ -19,9 +19,9 @@ from worker.downloads import Download
 from worker.intake import Upload
 from worker.jobs import Jobs, Wishes
 from worker.ledger import Ledger
+from worker.media_types import NDJSON
 from worker.requests import Options
 from worker.settings import WorkerSettings
-from worker.tables import NDJSON
 from worker.views import Job
 
 DEADLINE_S = 60

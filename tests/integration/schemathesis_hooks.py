@@ -14,7 +14,7 @@ from service.oip.requests import LENGTH_HEADER
 from service.oip.schemas import InferenceBody
 from service.openapi import EXAMPLES
 from tests.integration.schemathesis_names import SPARE
-from worker.tables import CSV, JSON, NDJSON
+from worker.media_types import CSV, JSON, NDJSON
 
 TENSORS = {
     "inputs": [

@@ -19,9 +19,9 @@ from worker.chunks import Chunks
 from worker.errors import BadCursor, JobNotFound, JobStateConflict, TooManyBytes, TooManyJobs
 from worker.jobs import Jobs
 from worker.ledger import Ledger
+from worker.media_types import NDJSON
 from worker.settings import WorkerSettings
 from worker.sweeper import Sweeper
-from worker.tables import NDJSON
 from worker.views import Job
 
 BODY = ndjson(walks(3))

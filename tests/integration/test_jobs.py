@@ -41,9 +41,9 @@ from worker.errors import (
 )
 from worker.jobs import Jobs
 from worker.ledger import Ledger
+from worker.media_types import CSV, NDJSON
 from worker.settings import WorkerSettings
 from worker.sweeper import Sweeper
-from worker.tables import CSV, NDJSON
 
 
 def test_a_job_gives_the_forecaster_s_own_numbers_in_input_order(

@@ -364,6 +364,7 @@ def nextday(
 ) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """The command, as a process."""
     env = {"NEXTDAY_REDIS_URL": valkey_url, "NEXTDAY_JOBS_URL": str(folder / "jobs"), "NEXTDAY_DEVICE": "cpu"}
+    env |= {"NEXTDAY_INPUT_PREFIXES": f"{folder.as_uri()}/"}
 
     def nextday(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
         command = [*NEXTDAY, "schedule", str(folder / "plan.toml"), *arguments]
@@ -407,6 +408,7 @@ def test_commands_that_run_at_the_same_time_make_each_job_once(
 @pytest.mark.slow
 def test_the_command_runs_until_it_is_told_to_stop(folder: Path, valkey_url: str, connection: redis.Redis) -> None:
     env = {**os.environ} | {"NEXTDAY_REDIS_URL": valkey_url, "NEXTDAY_JOBS_URL": str(folder / "jobs")}
+    env |= {"NEXTDAY_INPUT_PREFIXES": f"{folder.as_uri()}/"}
     command = [*NEXTDAY, "schedule", str(folder / "plan.toml")]
 
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:

@@ -17,11 +17,11 @@ from tests.integration.up_process import until
 from worker.errors import WebhookRefused
 from worker.intake import Upload
 from worker.jobs import Jobs, Wishes
+from worker.media_types import NDJSON
 from worker.receivers import AllowedHosts
 from worker.requests import Options
 from worker.settings import WorkerSettings
 from worker.signing import Secrets
-from worker.tables import NDJSON
 from worker.webhooks import Webhooks
 from worker.work import connect_ledger, ended
 

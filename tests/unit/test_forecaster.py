@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.bounds import MAX_DAYS
 from models.errors import EmptyRequest, InvalidSeries, ProviderUnavailable
 from models.execution import CPU, CUDA, elsewhere, open_session
-from models.forecaster import MAX_DAYS, Forecaster
+from models.forecaster import Forecaster
 from models.ragged import Floats, Ragged
 from models.repository import Repository
 

@@ -7,7 +7,7 @@ from flask import Flask
 from service.jobs import _download
 from worker.blobs import Blobs
 from worker.downloads import Download
-from worker.tables import CSV
+from worker.media_types import CSV
 
 
 def test_a_download_tells_its_length_and_leaves_nothing_behind(tmp_path: Path) -> None:

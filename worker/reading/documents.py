@@ -1,0 +1,102 @@
+"""JSON: a whole document of series, or of objects a day, with its own options beside them."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+
+import msgspec
+
+from models import panel
+from worker import requests
+from worker.errors import TableError
+from worker.reading.grouping import Grouping
+from worker.reading.json_lines import days_of_lines, series_batch
+from worker.reading.limits import MAX_JSON_BYTES
+from worker.reading.series import Batches, check_joined
+from worker.reading.sources import BLOCK_BYTES, Source
+
+_ROWS_A_BATCH = 10_000
+
+
+class _Days(requests.Options, forbid_unknown_fields=True, kw_only=True):
+    """A document of objects a day."""
+
+    days: list[msgspec.Raw]
+
+
+_DAYS = msgspec.json.Decoder(_Days)
+
+
+def read_document(source: Source, join: tuple[str, ...]) -> tuple[Batches, requests.Options]:
+    """
+    The series of a JSON document, and what it says beside them.
+
+    Raises:
+        TableError: It is too long, or a column that is to be joined is not there.
+        InputError: It is no request.
+    """
+    body = _whole(source)
+    days = _days(body)
+    if days is not None:
+        _one_day_ahead(days)
+        return _from_days(source, days.days, join), days
+    request, faults = requests.decode(body, join=join)
+    _one_day_ahead(request)
+    source.limits.check_rows(len(request.series))
+    told = {place: fault.within for place, fault in faults.items()}
+    return _from_series(request.series, told, join), request
+
+
+def _whole(source: Source) -> bytes:
+    stream, parts, size = source.stream(), [], 0
+    while part := stream.read(BLOCK_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_JSON_BYTES:
+            raise TableError(f"a JSON document has at most {MAX_JSON_BYTES} bytes; send more as NDJSON, CSV or Parquet")
+    return b"".join(parts)
+
+
+def _days(body: bytes) -> _Days | None:
+    """A document of objects a day; None where it is none, or one with faults beside its days."""
+    if b'"days"' not in body:
+        return None
+    try:
+        return _DAYS.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _one_day_ahead(options: requests.Options) -> None:
+    if options.horizon != 1:
+        wanted = "a job forecasts the next day; leave `horizon` out, or ask POST /v1/forecasts"
+        raise requests.InvalidRequest(faults=[requests.Fault("/horizon", wanted)])
+
+
+def _from_series(series: list[requests.Series], faults: dict[int, str], join: tuple[str, ...]) -> Batches:
+    for place, name in enumerate(join):
+        if series and not any(getattr(each, f"joined_{place}") is not None for each in series):
+            check_joined([name], [])
+    for begin in range(0, len(series), _ROWS_A_BATCH):
+        part = series[begin : begin + _ROWS_A_BATCH]
+        own = {place - begin: fault for place, fault in faults.items() if begin <= place < begin + len(part)}
+        yield series_batch(part, own, join)
+
+
+def _from_days(source: Source, days: list[msgspec.Raw], join: tuple[str, ...]) -> Batches:
+    numbered: Iterator[tuple[int, bytes]] = ((place, bytes(day)) for place, day in enumerate(days))
+    fields = _fields(days)
+    named = next((name for name in panel.ID_COLUMNS if name in fields), "id")
+    check_joined(join, [name for name in fields if name not in (named, "date", "close")])
+    with closing(Grouping(source.limits, source.scratch)) as grouping:
+        while part := list(islice(numbered, _ROWS_A_BATCH)):
+            cells, refused = days_of_lines(part, named, join, what="day")
+            grouping.add(cells)
+            for name, message in refused:
+                grouping.refuse(name, message)
+        yield from grouping.batches()
+
+
+def _fields(days: list[msgspec.Raw]) -> list[str]:
+    first = requests.parse(bytes(days[0])) if days else {}
+    return list(first) if isinstance(first, dict) else []

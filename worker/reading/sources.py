@@ -1,0 +1,168 @@
+"""The bytes of an upload: unpacked as they are read, whole lines at a time, or as a file to jump about in."""
+
+import mmap
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, BinaryIO, TypeVar
+
+import pyarrow as pa
+
+from worker.errors import TableError, UnsupportedFormat
+from worker.reading.limits import MAX_LINE_BYTES, Limits
+
+ENCODINGS = ("", "gzip", "zstd")
+BLOCK_BYTES = 4 * 1024 * 1024
+"""What is read of a stream at a time, and about what is parsed at a time."""
+
+Parsed = TypeVar("Parsed")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """
+    An upload to be read.
+
+    Attributes:
+        file: At its start. A local file, a file in memory, or one of pyarrow's.
+        encoding: One of `ENCODINGS`.
+        limits: That it is held to.
+        folder: Where scratch files go; the system's folder for them if None.
+    """
+
+    file: Any
+    encoding: str
+    limits: Limits
+    folder: str | None = None
+
+    def stream(self) -> "Stream":
+        """
+        Its bytes as they are once unpacked, from the start.
+
+        Raises:
+            UnsupportedFormat: There is no such encoding.
+        """
+        if self.encoding not in ENCODINGS:
+            raise UnsupportedFormat(given=self.encoding, known=ENCODINGS[1:])
+        unpacked = pa.CompressedInputStream(self.file, self.encoding) if self.encoding else self.file
+        return Stream(unpacked, self.encoding, self.limits)
+
+    def random_access(self) -> Any:
+        """
+        Its bytes, once unpacked, as a file of pyarrow's; a local one is mapped rather than read.
+
+        What is mapped is the system's to take back from memory, however large a piece the file says is one.
+        """
+        if self.encoding:
+            stream = self.stream()
+            with self.scratch() as unpacked:
+                while part := stream.read(BLOCK_BYTES):
+                    unpacked.write(part)
+                unpacked.flush()
+                return _mapped(unpacked)
+        if isinstance(self.file, pa.NativeFile):
+            return self.file
+        return _mapped(self.file)
+
+    def scratch(self) -> BinaryIO:
+        """A file without a name, gone with the process that has it."""
+        return tempfile.TemporaryFile(dir=self.folder)
+
+
+class Stream:
+    """Unpacked bytes, counted, whose faults are errors of ours."""
+
+    def __init__(self, raw: Any, encoding: str, limits: Limits) -> None:
+        """Nothing is read yet."""
+        self._raw = raw
+        self._encoding = encoding
+        self._limits = limits
+        self._count = 0
+
+    def read(self, size: int) -> bytes:
+        """
+        At most so many bytes; none at the end.
+
+        Raises:
+            TableError: They do not unpack.
+            UploadTooLarge: There are more than are taken.
+        """
+        try:
+            part: bytes = self._raw.read(size)
+        except (OSError, pa.ArrowException) as error:
+            if not self._encoding:
+                raise
+            raise TableError(f"the upload is not {self._encoding}, as its encoding says: {error}") from error
+        self._count += len(part)
+        self._limits.check_decoded(self._count)
+        return part
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """
+    Whole lines.
+
+    Attributes:
+        text: Their bytes; the last line of an upload may have no line end.
+        first: Number of the first one in the upload, from 1.
+    """
+
+    text: bytes
+    first: int
+
+
+def line_blocks(stream: Stream, *, what: str = "NDJSON has one series a line") -> Iterator[Lines]:
+    """
+    A stream's lines, some megabytes at a time.
+
+    Raises:
+        TableError: A line is longer than `MAX_LINE_BYTES`; what right looks like is `what`.
+    """
+    first, rest = 1, b""
+    while part := stream.read(BLOCK_BYTES):
+        end = part.find(b"\n")
+        if len(rest) + (end if end >= 0 else len(part)) > MAX_LINE_BYTES:
+            raise TableError(f"line {first} is longer than {MAX_LINE_BYTES} bytes; {what}")
+        cut = part.rfind(b"\n") + 1
+        if not cut:
+            rest += part
+            continue
+        text = rest + part[:cut] if rest else part[:cut]
+        yield Lines(text, first)
+        first += text.count(b"\n")
+        rest = part[cut:]
+    if rest:
+        yield Lines(rest, first)
+
+
+def in_order(parse: Callable[[Lines], Parsed], blocks: Iterable[Lines], threads: int) -> Iterator[Parsed]:
+    """What comes of each block, in their order, of which some are parsed ahead on threads."""
+    if threads < 2:
+        yield from map(parse, blocks)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Parsed]] = deque()
+        try:
+            for block in blocks:
+                waiting.append(pool.submit(parse, block))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for each in waiting:
+                each.cancel()
+
+
+def _mapped(file: Any) -> Any:
+    try:
+        handle = file.fileno()
+    except OSError:  # io.UnsupportedOperation: a file in memory
+        return pa.BufferReader(file.read())
+    if os.fstat(handle).st_size == 0:
+        return pa.BufferReader(b"")
+    return pa.BufferReader(pa.py_buffer(mmap.mmap(handle, 0, access=mmap.ACCESS_READ)))
