@@ -48,6 +48,7 @@ def _folder() -> Iterator[Path]:
 
 def timed(running: Installation, lane: Lane, answers: Answers, limit: Limit, folder: Path) -> dict[str, Any]:
     """One job by a lane, its answers compared, and the limit before and after it."""
+    answers.series.file(lane.given)  # made before anything is measured
     before = limit.score()
     cpu_before = {**cpu_of(running), "caller": time.process_time()}
     took = bulk_trials.travel(Caller(running.port), lane, answers.series, folder)

@@ -67,6 +67,7 @@ def workers(series: Series, lane: Lane, rounds: int, folder: Path) -> Iterator[d
 
 def million(series: Series, lane: Lane, running: Installation, folder: Path) -> dict[str, Any]:
     """A very large job, watched, with small ones sent into it while it is scored."""
+    series.file(lane.given)  # made before anything is measured
     with redis.Redis.from_url(running.redis_url) as connection, Watch(running) as watch:
         before_kib = redis_kib(connection)
         small: list[float] = []

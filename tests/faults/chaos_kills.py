@@ -15,7 +15,7 @@ from tests.faults.chaos_history import History
 KINDS = {
     "worker, SIGKILL": 6,
     "worker, SIGTERM": 3,
-    "worker, SIGSTOP": 6,
+    "worker, SIGSTOP": 8,
     "service's process, SIGKILL": 3,
     "service's process, SIGSTOP": 2,
     "service, SIGKILL": 2,
@@ -38,7 +38,7 @@ class Hand:
         running: Whose parts.
         rng: Draws whom, when and how.
         history: Is told.
-        lease_s: A worker is frozen for up to three times as long, so that its chunks are others' when it wakes.
+        lease_s: A worker is frozen for up to six times as long, so that its chunks are others' when it wakes.
     """
 
     running: Installation
@@ -93,7 +93,8 @@ class Hand:
 
     def _parts(self, whom: str) -> list[Part]:
         if whom == "worker":
-            return [self.running.workers[int(self.rng.integers(len(self.running.workers)))]]
+            drawn = [self.running.workers[place] for place in self.rng.permutation(len(self.running.workers))]
+            return [next((worker for worker in drawn if _is_at_work(worker)), drawn[0])]
         if whom == "all at once":
             return self.running.parts
         return [self.running.valkey if whom == "valkey" else self.running.service]
@@ -111,8 +112,8 @@ class Hand:
             os.kill(pid, number)
         self.history.note("kill", kind, part=part.name, pid=pid)
         if number is signal.SIGSTOP:
-            longest_s = 3 * self.lease_s if part in self.running.workers else 3.0
-            self._frozen[pid] = (now + self.rng.uniform(0.2, longest_s), kind)
+            unit_s = self.lease_s if part in self.running.workers else 0.5
+            self._frozen[pid] = (now + self.rng.uniform(0.5, 6) * unit_s, kind)
         else:
             self._frozen.pop(pid, None)
             self._recovering.append((kind, now, self._recovery(part)))
@@ -141,6 +142,14 @@ class Hand:
             return False
         state = self.running.readiness()
         return bool(state and state.get("ready") and state["queue"].get("ok"))
+
+
+def _is_at_work(part: Part) -> bool:
+    """Whether a thread of its process runs just now, as one does that scores a chunk."""
+    with suppress(OSError):
+        stats = [each.read_text() for each in Path(f"/proc/{part.pid}/task").glob("*/stat")]
+        return any(stat.rpartition(")")[2].split()[0] == "R" for stat in stats)
+    return False
 
 
 def _times_ready(worker: Part) -> int:
