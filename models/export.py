@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import onnx
 import torch
-from onnx import ModelProto
+from onnx import ModelProto, numpy_helper
 
 from models import walk as walk_of
 from models.bundle import Golden, Tensor
@@ -31,6 +31,7 @@ INPUTS = [
 OUTPUTS = [Tensor("quantiles", "float32", ["batch", len(LEVELS)], "quote currency")]
 
 _RECURRENT = {"LSTM", "RNN", "GRU", "Loop", "Scan"}
+_BROADCASTING = {"Add", "Sub", "Mul", "Div", "Equal", "Max", "Min"}
 _INITIAL_STATES = {"LSTM": (5, 6), "RNN": (5,)}
 _ROUNDS, _ROWS = 12, 16
 
@@ -48,6 +49,7 @@ def to_onnx(network: Forecasting) -> bytes:
     model = _exported(network, (closes, lengths), axes)
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = len(LEVELS)  # the exporter loses it at times
     _drop_initial_states(model.graph)
+    _widen_constants(model)
     _check_operators(model.graph, network)
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -62,6 +64,7 @@ def to_walk(network: Forecasting) -> bytes:
         model = _exported(Walk(network), (closes, state), axes)
     else:
         model = _exported(Walk(network), (closes,), axes)
+    _widen_constants(model)
     _check_operators(model.graph, network)
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -143,9 +146,35 @@ def _drop_initial_states(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         for place in _INITIAL_STATES.get(node.op_type, ()):
             node.input[place] = ""
+    _drop_unused(graph)
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
     while unused := [node for node in graph.node if not _needed(graph).intersection(node.output)]:
         for node in unused:
             graph.node.remove(node)
+
+
+def _widen_constants(model: ModelProto) -> None:
+    """
+    Give each number that meets a tensor of N dimensions N dimensions itself.
+
+    Where a tensor's last dimension is 1, as that of a batch of one row is, onnxruntime takes its elements one at a time
+    against a number of no dimension, and all in one against a number of as many.
+    """
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    ranks = {info.name: len(info.type.tensor_type.shape.dim) for info in (*inferred.value_info, *inferred.input)}
+    numbers = {node.output[0]: node.attribute[0].t for node in model.graph.node if node.op_type == "Constant"}
+    wide: dict[str, onnx.TensorProto] = {}
+    for node in model.graph.node:
+        dimensions = max((ranks.get(name, 0) for name in node.input), default=0)
+        for place, name in enumerate(node.input):
+            if node.op_type in _BROADCASTING and name in numbers and not numbers[name].dims and dimensions:
+                node.input[place] = f"{name}_{dimensions}"
+                value = numpy_helper.to_array(numbers[name]).reshape([1] * dimensions)
+                wide[node.input[place]] = numpy_helper.from_array(value, node.input[place])
+    model.graph.initializer.extend(wide.values())
+    _drop_unused(model.graph)
 
 
 def _needed(graph: onnx.GraphProto) -> set[str]:

@@ -35,6 +35,8 @@ class Head(nn.Module):
     """
 
     steps: Tensor
+    downs: Tensor
+    ups: Tensor
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -43,6 +45,8 @@ class Head(nn.Module):
         nn.init.zeros_(self.linear.bias)
         steps = torch.tensor(_STEPS_BETWEEN_LEVELS).repeat_interleave(2)  # down, up, down, up, ...
         self.register_buffer("steps", steps, persistent=False)
+        self.register_buffer("downs", torch.tensor([6, 4, 2, 0]), persistent=False)  # the farthest first
+        self.register_buffer("ups", torch.tensor([1, 3, 5, 7]), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Shape ``(N, inputs)`` to shape ``(N, Q)``."""
@@ -50,8 +54,9 @@ class Head(nn.Module):
         scale, steps = torch.split(_positive(rest), [1, 8], 1)
         first, second, third, fourth = torch.split(scale * (steps * self.steps), 2, 1)
         sums = [first, first + second, first + second + third, first + second + third + fourth]
-        down, up = torch.split(torch.stack(sums, 2), 1, 1)
-        return torch.cat([median - down.squeeze(1).flip(1), median, median + up.squeeze(1)], 1)
+        both = torch.cat(sums, 1)
+        down, up = (both.index_select(1, places) for places in (self.downs, self.ups))
+        return torch.cat([median - down, median, median + up], 1)
 
 
 class Recurrent(nn.Module):
@@ -88,13 +93,16 @@ class Recurrent(nn.Module):
             Non-decreasing along each row, in quote currency. Shape ``(B, Q)``.
         """
         last = closes.gather(1, (lengths - 1).unsqueeze(1))
-        real = torch.arange(closes.shape[1]) < lengths.unsqueeze(1)
-        features, usual, _ = self.front(torch.where(real, closes, last))
+        features, usual, _ = self.front(closes)  # what comes after a row's end moves nothing before it
         states, _ = self.layer(features)
-        # The step of each row's last real day, out of steps laid end to end, time first.
-        places = (lengths - 2) * closes.shape[0] + torch.arange(closes.shape[0])
-        steps = torch.cat([states, features, usual], 2).flatten(0, 1).index_select(0, places)
-        seen, usual = torch.split(steps, [HIDDEN + FEATURES, 1], 1)
+        # Each row's last real day: of each number its own, so nothing of the days before it has to be copied together.
+        place = (lengths - 2).reshape(1, -1, 1)
+        sizes = (HIDDEN, FEATURES, 1)
+        parts = [
+            steps.gather(0, place + torch.zeros(size, dtype=torch.long))
+            for steps, size in zip((states, features, usual), sizes, strict=True)
+        ]
+        seen, usual = torch.split(torch.cat(parts, 2).reshape(-1, sum(sizes)), [HIDDEN + FEATURES, 1], 1)
         return next_closes(last, usual * self.head(seen))
 
     def seen(self, closes: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,6 +29,7 @@ from models.evaluate import Span, assess, baseline_rules, check_span, every_day,
 from models.measures import LEVELS
 from models.networks import HIDDEN, WINDOW_DAYS, Forecasting
 from models.packaged import FREE, MARKETS, PACKAGED
+from models.panel import Panel
 from models.walk import Walk
 
 STORE = Path(__file__).parent / "store"
@@ -91,20 +92,24 @@ def make_bundle(config: TrainConfig, store: Path, name: str, report: Callable[[f
     fitted = fit.fit(config.fit, panel, validation, report)
     model, walk = export.to_onnx(fitted.network), export.to_walk(fitted.network)
     parity = export.check_parity(model, walk, fitted.network)
-    every = every_day(Walk(walk, fitted.network.min_days).quantiles)
-    rules = {name: every} | baseline_rules(data.cache_folder())
     fit_facts = {"best_step": fitted.step, "validation_loss": fitted.validation, "parity": parity}
     card = Card(
         name=name,
         version=next_version(store, name),
         training=dataclasses.asdict(config.fit) | fit_facts,
         data=data.summary(prices, config.split),
-        scores={market: summary(assess(rules, each, test)) for market, each in tests.items()},
+        scores=scores(name, Walk(walk, fitted.network.min_days), tests, test),
         sha256=sha256(model).hexdigest(),
         walk_sha256=sha256(walk).hexdigest(),
         **_described(config.fit, fitted.network),
     )
     return write_bundle(store, card, model, walk)
+
+
+def scores(name: str, walk: Walk, markets: dict[str, Panel], span: Span) -> dict[str, dict[str, dict[str, float]]]:
+    """What a card says of a forecaster and the baselines on the same days: by market, by forecaster, by measure."""
+    rules = {name: every_day(walk.quantiles)} | baseline_rules(data.cache_folder())
+    return {market: summary(assess(rules, prices, span)) for market, prices in markets.items()}
 
 
 def _described(config: fit.FitConfig, network: Forecasting) -> dict[str, Any]:

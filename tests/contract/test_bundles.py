@@ -36,7 +36,7 @@ def path(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def spoilt(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(BUNDLES[0], tmp_path / "lstm" / "1"))
+    return Path(shutil.copytree(BUNDLES[0], tmp_path / "lstm" / BUNDLES[0].name))
 
 
 def recorded(path: Path, model: bytes, **changes: object) -> None:
@@ -280,7 +280,7 @@ def test_a_bundle_that_is_not_what_its_card_says_is_refused(
 
 
 def test_a_spoilt_model_is_told_and_the_others_serve(spoilt: Path) -> None:
-    shutil.copytree(BUNDLES[2], spoilt.parents[1] / "mlp" / "1")
+    shutil.copytree(BUNDLES[2], spoilt.parents[1] / "mlp" / BUNDLES[2].name)
     flip_a_bit(spoilt)
     repository = Repository(spoilt.parents[1])
 

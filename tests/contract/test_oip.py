@@ -18,10 +18,14 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
+from models.bundle import versions
 from models.repository import Repository
+from models.settings import ModelSettings
 from service.oip import schemas
 from tests.contract.protocol import ROWS, SECRET, address, bits, refused, shape, tensors, walk, wanted, with_key
 from tests.integration.server_process import DEADLINE_S, Server, starting
+
+SHIPS = str(versions(ModelSettings().store / "lstm")[-1])
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "protocol.md").read_text()
 
@@ -33,18 +37,19 @@ def test_the_server_and_its_models_are_live_and_ready(tritonclient: triton.Infer
     assert tritonclient.is_server_live()
     assert tritonclient.is_server_ready()
     assert tritonclient.is_model_ready("lstm")
-    assert tritonclient.is_model_ready("lstm", "1")
+    assert tritonclient.is_model_ready("lstm", SHIPS)
     assert not tritonclient.is_model_ready("gpt")
     assert not tritonclient.is_model_ready("lstm", "99")
 
 
 def test_the_metadata_are_those_of_the_card(tritonclient: triton.InferenceServerClient, models: Repository) -> None:
-    for each in (tritonclient.get_model_metadata("lstm"), tritonclient.get_model_metadata("lstm", "1")):
+    for version, listed in (("", ["1", "2"]), (SHIPS, [SHIPS])):
+        each = tritonclient.get_model_metadata("lstm", version)
         shape(each, schemas.ModelMetadata)
         assert each.pop("parameters")["digest"] == models.card("lstm").digest
         assert each == {
             "name": "lstm",
-            "versions": ["1"],
+            "versions": listed,
             "platform": "onnxruntime_onnx",
             "inputs": [
                 {"name": "closes", "datatype": "FP32", "shape": [-1, -1]},
@@ -72,7 +77,7 @@ def test_only_extensions_that_are_offered_are_advertised(
 
 
 def test_the_configuration_is_in_tritons_form(tritonclient: triton.InferenceServerClient) -> None:
-    for config in (tritonclient.get_model_config("mlp"), tritonclient.get_model_config("mlp", "1")):
+    for config in (tritonclient.get_model_config("mlp"), tritonclient.get_model_config("mlp", SHIPS)):
         shape(config, schemas.ModelConfig)
         assert config["max_batch_size"] == 0
         assert config["input"][0] == {"name": "closes", "data_type": "TYPE_FP32", "dims": [-1, -1]}
@@ -89,7 +94,9 @@ def test_the_repository_is_listed_and_loading_what_is_there_goes_well(
 
     shape(index, list[schemas.IndexEntry])
     assert [(each["name"], each["version"], each["state"]) for each in index] == [
-        (name, "1", "READY") for name in ("lstm", "mlp", "rnn")
+        (name, version, "READY" if version == SHIPS else "UNAVAILABLE")
+        for name in ("lstm", "mlp", "rnn")
+        for version in ("1", "2")
     ]
 
 
@@ -134,7 +141,7 @@ def test_rows_answer_to_the_bit_what_the_forecasts_route_answers(
 
     answer = result.get_response()
     shape(answer, schemas.InferenceAnswer)
-    assert (answer["model_name"], answer["model_version"], answer["id"]) == ("lstm", "1", "order 17")
+    assert (answer["model_name"], answer["model_version"], answer["id"]) == ("lstm", SHIPS, "order 17")
     assert ("data" in answer["outputs"][0]) == (outputs == "json")
     assert bits(result.as_numpy("quantiles")) == bits(wanted(http, ROWS))
 
@@ -143,7 +150,7 @@ def test_rows_answer_to_the_bit_what_the_forecasts_route_answers(
 def test_every_model_answers(tritonclient: triton.InferenceServerClient, http: httpx.Client, model: str) -> None:
     rows = [walk(days) for days in (64, 100, 90)]
 
-    quantiles = tritonclient.infer(model, tensors(rows), model_version="1").as_numpy("quantiles")
+    quantiles = tritonclient.infer(model, tensors(rows), model_version=SHIPS).as_numpy("quantiles")
 
     np.testing.assert_allclose(quantiles, wanted(http, rows, model), rtol=1e-5)
 
@@ -181,11 +188,11 @@ def test_the_asyncio_client_speaks_every_call(protocol_server: Server, http: htt
             with_key(client)
             assert await client.is_server_live()
             assert await client.is_server_ready()
-            assert await client.is_model_ready("lstm", "1")
+            assert await client.is_model_ready("lstm", SHIPS)
             assert (await client.get_server_metadata())["name"] == "nextday"
-            assert (await client.get_model_metadata("lstm"))["versions"] == ["1"]
+            assert (await client.get_model_metadata("lstm"))["versions"] == ["1", "2"]
             assert (await client.get_model_config("lstm"))["name"] == "lstm"
-            assert (await client.get_model_repository_index())[0]["state"] == "READY"
+            assert (await client.get_model_repository_index())[-1]["state"] == "READY"
             assert (await client.get_inference_statistics())["model_stats"]
             await client.load_model("lstm")
             with pytest.raises(InferenceServerException, match="there is no model"):
@@ -206,7 +213,7 @@ def batches(statistics: dict[str, Any]) -> Counter[int]:
 def test_statistics_count_rows_requests_failures_and_the_time_of_each_stage(
     tritonclient: triton.InferenceServerClient,
 ) -> None:
-    before = tritonclient.get_inference_statistics("rnn", "1")["model_stats"][0]
+    before = tritonclient.get_inference_statistics("rnn", SHIPS)["model_stats"][0]
     for rows in (ROWS, ROWS, ROWS[:1]):
         tritonclient.infer("rnn", tensors(rows))
     with pytest.raises(InferenceServerException):

@@ -10,11 +10,14 @@ import httpx
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from models.bundle import versions
+from models.settings import ModelSettings
 from service.metrics import Metrics
 from tests.integration.counting_process import counting
 from tests.integration.server_process import DEADLINE_S, Server, serving, stop
 from tests.integration.test_server_life import answering
 
+SHIPS = str(versions(ModelSettings().store / "lstm")[-1])
 OTHER_BODY = {"inputs": [{"name": "closes", "shape": [1, 2], "datatype": "FP32", "data": [101.5, 102.25]},
                          {"name": "lengths", "shape": [1], "datatype": "INT64", "data": [2]}]}  # fmt: skip
 
@@ -101,10 +104,10 @@ def test_a_server_of_two_processes_counts_each_request_once_whoever_is_asked(own
         assert sum(values(text, "nextday_requests_total", route="/v2/models/{name}/infer", status="200")) == 60
         assert sum(values(text, "nextday_rejections_total", reason="model-not-found")) == 60
         assert values(text, "nextday_request_seconds_count", route="/v1/models/{name}") == [60]
-        assert values(text, "nextday_rows_total", model="lstm", version="1") == [60]
+        assert values(text, "nextday_rows_total", model="lstm", version=SHIPS) == [60]
         assert values(text, "nextday_requests_in_flight") == [1]  # the one that asks
         assert values(text, "nextday_model_ready", model="lstm") == [1]
-        assert len(values(text, "nextday_model_info", model="lstm", version="1")) == 1
+        assert len(values(text, "nextday_model_info", model="lstm", version=SHIPS)) == 1
     assert values(before, "nextday_rows_total") == []
 
 

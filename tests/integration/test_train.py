@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from models import data
-from models.bundle import read_bundle
+from models.bundle import folder_of, read_bundle
 from models.export import torch_quantiles, walk_of_prices
 from models.fit import FitConfig, Progress, fit
 from models.forecaster import Forecaster
@@ -73,7 +73,7 @@ def test_the_same_seed_gives_the_same_bundle(network: str, file: Path, tmp_path:
 
 @pytest.mark.slow
 def test_the_default_training_gives_the_lstm_that_ships() -> None:
-    card = read_bundle(ModelSettings().store / "lstm" / "1").card
+    card = read_bundle(folder_of(ModelSettings().store, "lstm")).card
     config = TrainConfig(fit=FitConfig.of("lstm"))
     prices = data.joined([data.load(source).panel for source in config.sources])
     span = (np.datetime64(config.split.train_end), np.datetime64(config.split.validation_end))

@@ -83,7 +83,7 @@ def test_the_list_of_models_has_a_line_a_version_and_says_what_is_refused(tmp_pa
     (tmp_path / "old" / "7").mkdir(parents=True)
 
     assert [line.split()[:3] for line in listing(ModelSettings().store).splitlines()[1:]] == [
-        ["lstm", "1", "lstm"], ["mlp", "1", "mlp"], ["rnn", "1", "rnn"],
+        [name, version, name] for name in ("lstm", "mlp", "rnn") for version in ("1", "2")
     ]  # fmt: skip
     assert f"bundle {tmp_path}/old/7 is refused" in listing(tmp_path)
     assert "there are no models" in listing(tmp_path / "nowhere")

@@ -112,7 +112,12 @@ def test_a_model_is_named_with_what_it_runs_on_and_a_refused_one_is_not_ready(
     metrics.models(models, {"gru": "damaged"})
 
     info = [each.labels for each in families(metrics)["nextday_model_info"].samples]
-    assert {"model": "lstm", "version": "1", "digest": serving.card.digest, "provider": serving.provider} in info
+    assert {
+        "model": "lstm",
+        "version": str(serving.card.version),
+        "digest": serving.card.digest,
+        "provider": serving.provider,
+    } in info
     ready = values(metrics, "nextday_model_ready")
     assert (ready[("lstm",)], ready[("gru",)]) == (1, 0)
 
