@@ -26,8 +26,8 @@ check: $(VENV)/dev ## format, lint and types
 fast: check ## what to run before every commit: check, and the tests that take no servers
 	$(BIN)/python -m pytest -q -m "not slow and not drill" tests/unit tests/contract tests/test_*.py
 
-drills: $(VENV)/dev ## faults that take minutes or downloads: replicas killed behind nginx, a GPU that is not there (ARGS="-k gpu")
-	$(BIN)/python -m pytest -m drill $(ARGS) tests/faults
+drills: $(VENV)/dev ## faults that take minutes, root or downloads: workers killed 60 times, replicas behind nginx, no GPU (ARGS="-k gpu")
+	$(BIN)/python -m pytest -m drill -o faulthandler_timeout=3600 $(ARGS) tests/faults
 
 train: $(VENV)/dev ## train a network, as in: make train ARGS="--network rnn --seed 1"
 	$(BIN)/nextday train $(ARGS)
