@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 DOCKER_COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check train fast drills schemathesis bench overload soak e2e clean lock
+.PHONY: help up test check train fast drills schemathesis bench overload soak soakjobs e2e clean lock
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,6 +43,9 @@ overload: $(VENV)/dev ## ask the service for up to twice what it can
 
 soak: $(VENV)/dev ## ask good and bad questions for ten minutes; fails when it grows, slows down or errs
 	$(BIN)/python -m bench.soak $(ARGS)
+
+soakjobs: $(VENV)/dev ## run bulk jobs of many shapes for twenty minutes; fails when anything grows, errs or is left behind
+	$(BIN)/python -m bench.soak_jobs $(ARGS)
 
 e2e: ## build the image, run docker-compose.yml and drive it; needs a container engine
 	DOCKER_COMPOSE="$(DOCKER_COMPOSE)" bash deploy/e2e.sh
