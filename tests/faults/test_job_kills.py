@@ -96,7 +96,7 @@ def stop_workers(folder: Path, *, times: int) -> None:
 def test_a_series_that_kills_its_workers_becomes_an_error_and_the_rest_is_delivered(tmp_path: Path) -> None:
     rows, others = walks(60), walks(60, seed=1)
     poisoned = [*rows[:25], [*rows[25], POISON], *rows[26:]]
-    with installation(tmp_path, chunk_rows=10, lease_s=1.0, max_attempts=3, worker_threads=1) as running:
+    with installation(tmp_path, chunk_rows=10, max_attempts=3, worker_threads=1) as running:
         programs = [running.work({"runs": running.runs_file, "poison": POISON}) for _ in range(2)]
         with tended(programs) as restarts:
             job_id, other = running.caller.submit(poisoned), running.caller.submit(others)
