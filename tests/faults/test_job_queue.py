@@ -181,6 +181,7 @@ def test_while_the_queue_is_full_jobs_are_refused_and_looked_at_and_those_accept
             eventually(lambda: caller.done_rows(job_id) > 0)
             with full(running):
                 refused = [caller.post(ndjson(walks(10, seed=seed))) for seed in range(5)]
+                assert {answer.status_code for answer in refused} <= set(UNAVAILABLE)
                 looked_at = [caller.ask("GET", path) for path in ("/v1/jobs", f"/v1/jobs/{job_id}")]
                 read = caller.lines(ended)
                 cancelled = caller.cancel(unwanted)
@@ -188,7 +189,6 @@ def test_while_the_queue_is_full_jobs_are_refused_and_looked_at_and_those_accept
                 done = caller.done_rows(job_id)
             eventually(lambda: caller.done_rows(job_id) > done or done == len(rows), BACK_S)
 
-            assert {answer.status_code for answer in refused} <= set(UNAVAILABLE)
             assert {answer.status_code for answer in looked_at} == {200}
             assert len(read) == 10
             assert cancelled["status"] in ("cancelling", "cancelled")
