@@ -53,14 +53,14 @@ def hurt_the_model(module: ModuleType) -> None:
     poison, longer_s = float(os.environ.get("PLANT_POISON", "nan")), float(os.environ.get("PLANT_RUN_S", "0"))
 
     @wraps(right)
-    def run(self: Any, rows: Any) -> Any:
+    def run(self: Any, rows: Any, **options: Any) -> Any:
         first = float(rows.values[0])
         if first < DRILLS_BELOW:
             note(f"{os.getpid()} {time.monotonic():.3f} {len(rows)} {first!r}\n")
             if (rows.values == poison).any():
                 die()
             time.sleep(longer_s)
-        return right(self, rows)
+        return right(self, rows, **options)
 
     module.Forecaster.run = run
 
