@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 DOCKER_COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check train fast drills chaos schemathesis bench bench-bulk overload soak e2e clean lock
+.PHONY: help up test check train fast drills chaos schemathesis bench bench-bulk overload soak soak-jobs e2e clean lock
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -26,8 +26,8 @@ check: $(VENV)/dev ## format, lint and types
 fast: check ## what to run before every commit: check, and the tests that take no servers
 	$(BIN)/python -m pytest -q -m "not slow and not drill" tests/unit tests/contract tests/test_*.py
 
-drills: $(VENV)/dev ## faults that take minutes or downloads: replicas killed behind nginx, a GPU that is not there (ARGS="-k gpu")
-	$(BIN)/python -m pytest -m drill $(ARGS) tests/faults
+drills: $(VENV)/dev ## faults that take minutes, root or downloads: workers killed 60 times, replicas behind nginx, no GPU (ARGS="-k gpu")
+	$(BIN)/python -m pytest -m drill -o faulthandler_timeout=3600 $(ARGS) tests/faults
 
 chaos: $(VENV)/dev ## kill queue, workers and service at random for ten minutes while jobs run, then judge (ARGS="--seconds 60 --seed 7")
 	$(BIN)/python -m tests.faults.chaos $(ARGS)
@@ -49,6 +49,9 @@ overload: $(VENV)/dev ## ask the service for up to twice what it can
 
 soak: $(VENV)/dev ## ask good and bad questions for ten minutes; fails when it grows, slows down or errs
 	$(BIN)/python -m bench.soak $(ARGS)
+
+soak-jobs: $(VENV)/dev ## run bulk jobs of many shapes for twenty minutes; fails when anything grows, errs or is left behind
+	$(BIN)/python -m bench.soak_jobs $(ARGS)
 
 e2e: ## build the image, run docker-compose.yml and drive it; needs a container engine
 	DOCKER_COMPOSE="$(DOCKER_COMPOSE)" bash deploy/e2e.sh
