@@ -120,12 +120,20 @@ class Forecaster:
             raise EmptyRequest
         return faults(rows, min_days=self.card.min_days, max_days=MAX_DAYS)
 
-    def run(self, rows: Ragged) -> Floats:
-        """`predict` for rows that `faults` has passed."""
+    def run(self, rows: Ragged, *, before_each: Callable[[], None] | None = None) -> Floats:
+        """
+        `predict` for rows that `faults` has passed.
+
+        Args:
+            rows: Closes in quote currency, oldest first; B rows. Those of like length run together, wherever they are.
+            before_each: Called before each run of the graph, one for some 32 rows; what it raises ends them all.
+        """
         if os.getpid() != self._pid:
             raise RuntimeError("a forecaster was carried across a fork; make one in each process")
         quantiles = np.empty((len(rows), len(self.card.levels)), np.float32)
         for batch in _batches(rows.lengths):
+            if before_each:
+                before_each()
             quantiles[batch] = self._timed(*rows.padded(batch))
         return quantiles
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Protocol
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -220,10 +221,28 @@ def json_texts(column: pa.ChunkedArray) -> list[bytes]:
     column = plain(column)
     if not len(column):
         return []
+    if pa.types.is_string(column.type):
+        return _json_strings(column)
     if pa.types.is_floating(column.type) or (pa.types.is_integer(column.type) and not column.null_count):
         # A null among floats is a NaN in numpy, and a NaN is null in JSON.
         return encode(column.to_numpy())[1:-1].split(b",")
-    return list(map(orjson.dumps, column.to_pylist()))
+    return orjson.dumps(column.to_pylist())[1:-1].split(b",")
+
+
+def _json_strings(column: pa.ChunkedArray) -> list[bytes]:
+    """
+    Strings as JSON, written in one go and then taken apart, which one by one takes ten times as long.
+
+    JSON has no character below a blank within a string, so these can stand for what is in the way: a quote that is
+    still there ends a string. The search begins within the first one, or a string of a comma would be mistaken.
+    """
+    inner = orjson.dumps(column.fill_null("").to_pylist())[2:-2]
+    inner = inner.replace(rb"\\", b"\0").replace(rb"\"", b"\1").replace(b'","', b'"\n"')
+    texts = (b'"' + inner.replace(b"\1", rb"\"").replace(b"\0", rb"\\") + b'"').split(b"\n")
+    if column.null_count:
+        for place in np.flatnonzero(column.is_null().to_numpy()).tolist():
+            texts[place] = b"null"
+    return texts
 
 
 def _text(value: Any) -> str:

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from models.forecaster import Forecaster
 from models.ragged import Floats, Ints, Ragged
 
-SLICE_ROWS = 512
-"""Rows between two looks whether the chunk is still wanted."""
+_NONE: Ints = np.empty(0, np.int64)
+_NOTHING: tuple[Floats, Floats] = np.empty(0, np.float32), np.empty((0, 1), np.float32)
 
 RESULT_SCHEMA = pa.schema(
     [
@@ -35,7 +35,7 @@ def score(forecaster: Forecaster, chunk: pa.RecordBatch, *, still_wanted: Callab
     Args:
         forecaster: The model that the job was pinned to.
         chunk: Series, as `worker.tables.CHUNK_SCHEMA` has them; B rows.
-        still_wanted: Asked now and then.
+        still_wanted: Asked every few milliseconds, so it must be quick.
 
     Returns:
         A row for each series in the same order, as `RESULT_SCHEMA` has it: with quantiles or with an error. B rows.
@@ -44,21 +44,25 @@ def score(forecaster: Forecaster, chunk: pa.RecordBatch, *, still_wanted: Callab
         Unwanted: `still_wanted` said no.
     """
     closes = _ragged(chunk["closes"])
-    errors = chunk["fault"].to_pylist()
-    readable = np.flatnonzero([error is None for error in errors])
-    for fault in forecaster.faults(closes.take(readable)) if len(readable) else []:
-        errors[readable[fault.series]] = fault.within
-    good = np.flatnonzero([error is None for error in errors])
-    quantiles = _quantiles(forecaster, closes, good, still_wanted)
-    last_closes = closes.values[closes.offsets[good + 1] - 1] if len(good) else np.empty(0)
-    return _results(chunk, errors, good, last_closes.astype(np.float32), quantiles)
+    errors = _errors(forecaster, chunk["fault"], closes)
+    rows = np.flatnonzero(errors.is_null().to_numpy(zero_copy_only=False))
+    good = closes if len(rows) == len(closes) else closes.take(rows)
+
+    def go_on() -> None:
+        if not still_wanted():
+            raise Unwanted
+
+    if not len(good):
+        return _results(chunk, errors, _NONE, *_NOTHING)
+    quantiles = forecaster.run(good, before_each=go_on)
+    last_closes = good.values[good.offsets[1:] - 1].astype(np.float32)
+    return _results(chunk, errors, rows, last_closes, quantiles)
 
 
 def set_aside(chunk: pa.RecordBatch, reason: str) -> pa.Table:
     """A chunk that cannot be scored: the reason as the error of each row that has none of its own."""
-    errors = [fault or reason for fault in chunk["fault"].to_pylist()]
-    nothing = np.empty(0, np.int64)
-    return _results(chunk, errors, nothing, np.empty(0, np.float32), np.empty((0, 0), np.float32))
+    errors = chunk["fault"].fill_null(reason)
+    return _results(chunk, errors, _NONE, *_NOTHING)
 
 
 def count_failed(results: pa.Table) -> int:
@@ -66,36 +70,32 @@ def count_failed(results: pa.Table) -> int:
     return len(results) - int(results["error"].null_count)
 
 
-def _quantiles(forecaster: Forecaster, closes: Ragged, good: Ints, still_wanted: Callable[[], bool]) -> Floats:
-    slices = []
-    for start in range(0, len(good), SLICE_ROWS):
-        if not still_wanted():
-            raise Unwanted
-        slices.append(forecaster.run(closes.take(good[start : start + SLICE_ROWS])))
-    return np.concatenate(slices) if slices else np.empty((0, len(forecaster.card.levels)), np.float32)
+def _errors(forecaster: Forecaster, faults: pa.StringArray, closes: Ragged) -> pa.StringArray:
+    """What is wrong with each row: that it could not be read, or else what the model finds; null where nothing is."""
+    found = forecaster.faults(closes)
+    if not found:
+        return faults
+    own = np.full(len(closes), None, object)
+    own[[fault.series for fault in found]] = [fault.within for fault in found]
+    return pc.coalesce(faults, pa.array(own, pa.string()))
 
 
 def _ragged(column: pa.ListArray) -> Ragged:
-    offsets = column.offsets.to_numpy().astype(np.int64)
-    return Ragged(column.values.to_numpy(), offsets)
+    return Ragged(column.values.to_numpy(), column.offsets.to_numpy().astype(np.int64))
 
 
 def _results(
-    chunk: pa.RecordBatch, errors: list[str | None], good: Ints, last_closes: Floats, quantiles: Floats
+    chunk: pa.RecordBatch, errors: pa.StringArray, rows: Ints, last_closes: Floats, quantiles: Floats
 ) -> pa.Table:
-    """The results of the good rows put back among the others."""
-    places = np.full(len(errors), -1)
-    places[good] = np.arange(len(good))
-    taken = pa.array(places, mask=places < 0)
-    lists = pa.FixedSizeListArray.from_arrays(quantiles.ravel(), max(1, quantiles.shape[1])).cast(
-        pa.list_(pa.float32())
+    """The results of some rows put among the others; B rows, all of the chunk."""
+    lists = pa.ListArray.from_arrays(
+        pa.array(np.arange(len(quantiles) + 1, dtype=np.int32) * quantiles.shape[1]), pa.array(quantiles.ravel())
     )
-    columns = [
-        chunk["row"],
-        chunk["id"],
-        chunk["as_of"],
-        pc.take(pa.array(last_closes), taken),
-        pc.take(lists, taken),
-        pa.array(errors, pa.string()),
-    ]
+    closes = pa.array(last_closes)
+    if len(rows) < len(chunk):
+        places = np.full(len(chunk), -1)
+        places[rows] = np.arange(len(rows))
+        taken = pa.array(places, mask=places < 0)
+        lists, closes = pc.take(lists, taken), pc.take(closes, taken)
+    columns = [chunk["row"], chunk["id"], chunk["as_of"], closes, lists, errors]
     return pa.Table.from_arrays(columns, schema=RESULT_SCHEMA)

@@ -15,6 +15,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from worker.answers import forecasts as answered
 from worker.answers import level_columns
@@ -23,7 +25,7 @@ from worker.chunks import input_name, result_name
 from worker.downloads import Download, Downloads
 from worker.errors import ResultsDamaged, StorageUnavailable, UnsupportedFormat
 from worker.folder import Folder
-from worker.formats import FORMATS, ROW_GROUP_ROWS
+from worker.formats import FORMATS, ROW_GROUP_ROWS, json_texts
 from worker.ledger import Done, Record
 from worker.media_types import ARROW_FILE, ARROW_STREAM, CSV, NDJSON, PARQUET
 from worker.scoring import RESULT_SCHEMA
@@ -277,6 +279,18 @@ def test_a_column_of_any_type_can_be_joined(tmp_path: Path, values: pa.Array, sh
     for media_type in (PARQUET, ARROW_FILE, ARROW_STREAM):
         column = table(job.get(media_type))["extra"].combine_chunks()
         assert (column.type, column.to_string()) == (values.type, values.take(pa.array([0, 2])).to_string())
+
+
+AWKWARD = ["", ",", '"', '","', "\\", '\\"', '",', ',"', '\\","', "a\nb", "\0", "\1", "null", "Ä\u2028", "%b", None]
+
+
+@given(st.lists(st.sampled_from(AWKWARD) | st.text(max_size=4), min_size=1, max_size=9))
+@example(AWKWARD)
+@example([""])
+def test_texts_are_the_json_that_they_are_one_by_one(texts: list[str | None]) -> None:
+    column = pa.chunked_array([pa.array(texts, pa.string())])
+
+    assert json_texts(column) == [orjson.dumps(text) for text in texts]
 
 
 @pytest.mark.parametrize("media_type", FORMATS)
