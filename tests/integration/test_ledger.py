@@ -273,6 +273,21 @@ def test_a_small_job_is_next_however_much_a_large_one_has_left(ledger: Ledger) -
     assert "small" in [what.job_id for what in claims[:2]]
 
 
+def test_a_stream_of_small_jobs_does_not_keep_their_owner_s_large_one_from_going_on(ledger: Ledger) -> None:
+    submit(ledger, "large", chunks=100)
+    work_off(ledger, limit=3)
+
+    did = []
+    for number in range(30):
+        submit(ledger, f"small-{number}", chunks=1)
+        while (what := claim(ledger)).kind == "verify":
+            ledger.verified(what, [])
+        did.append(what.job_id)
+        done(ledger, what)
+
+    assert did.count("large") >= 3  # each small job is as good as the large one, and ever more of them wait
+
+
 def test_owners_share_alike_whatever_the_number_of_their_jobs(ledger: Ledger) -> None:
     for number in range(10):
         submit(ledger, f"many-{number}", chunks=10, owner="many")

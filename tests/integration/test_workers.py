@@ -79,7 +79,7 @@ def test_another_model_under_the_same_number_is_not_taken(models: Repository) ->
 def test_a_worker_that_is_told_to_stop_gives_its_chunks_back_at_once_and_ends_in_seconds(
     settings: WorkerSettings, connect: Callable[..., Jobs], ledger: Ledger, valkey: redis.Redis, tmp_path: Path
 ) -> None:
-    jobs = connect(chunk_rows=100_000)
+    jobs = connect(chunk_rows=100_000, chunk_closes=100_000_000)
     job = submit(jobs, ndjson(walks(60_000)))
     with worker(replace(settings, lease_s=600), tmp_path / "worker.log") as running:
         eventually(lambda: valkey.zcard("nextday:due") > 0)
@@ -89,6 +89,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_chunks_back_at_once_and_ends_in
         assert running.wait(DEADLINE_S) == 0
         print(f"it ended in {time.monotonic() - began:.1f} s")
 
+    assert jobs.get(job.id).counts.completed == 0
     assert valkey.zcard("nextday:due") == 0
     assert ledger.claim("next", lease_s=1, max_attempts=1).job_id == job.id
     assert valkey.llen("nextday:work") >= 1

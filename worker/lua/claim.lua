@@ -42,8 +42,12 @@ local function claim()
         end
         return claim()
     end
-    local cost, clock = average_cost(id), redis.call('HGET', key('owner', owner), 'clock')
-    redis.call('HSET', key('owner', owner), 'clock', move_on(key('turns', owner), id, clock, cost))
+    local cost = chunk == VERIFY and 1 or average_cost(id)
+    local clock = redis.call('HGET', key('owner', owner), 'clock')
+    local start = move_on(key('turns', owner), id, clock, cost)
+    -- A new job moves the clock on, or a stream of them, each next at once, would keep an older one from ever going on.
+    local new = get(id, 'status') == 'queued'
+    redis.call('HSET', key('owner', owner), 'clock', new and start + cost or start)
     redis.call('SET', prefix .. 'clock', move_on(prefix .. 'owners', owner, redis.call('GET', prefix .. 'clock'), cost))
     if waiting(id) == 0 then
         leave(id)
