@@ -147,15 +147,12 @@ def read_large(name: str, size: int, folder: Path, monkeypatch: pytest.MonkeyPat
     count = LARGE[name](file, size)
     settings = WorkerSettings(jobs_url=str(folder / "jobs"), max_job_bytes=4 * size, max_job_decoded_bytes=4 * size)
     wishes = SimpleNamespace(options=Options(), join=())
-    with file.open("rb") as body:
-        taken = intake.take(
-            Upload(body, by_suffix(name)[0] or ""),
-            job_id="0" * 32,
-            blobs=Blobs(folder / "jobs"),
-            settings=settings,
-            wishes=wishes,
-        )
+    upload, blobs = Upload(file.open("rb"), by_suffix(name)[0] or ""), Blobs(folder / "jobs")
+    with upload.body:
+        taken = intake.take(upload, job_id="0" * 32, blobs=blobs, settings=settings, wishes=wishes)
+    blobs.delete("0" * 32)
     print(f"{name}: {file.stat().st_size / MIB:.0f} MiB, {count} series, peak {peaks[0] / MIB:.0f} MiB")
+    file.unlink()
     assert taken.plan.total == count
     return count, peaks[0]
 

@@ -13,7 +13,6 @@ from models.bounds import MAX_DAYS
 from models.errors import EmptyRequest, InputError
 from tests.unit.uploads import PACKED, WAYS, arrow, csv_text, lines, parquet, records, table_of
 from worker.errors import TableError, UploadTooLarge
-from worker.reading.alike import days_by_quotes
 from worker.reading.formats import ARROW_FILE, ARROW_STREAM, CSV, JSON, NDJSON, PARQUET, read
 from worker.reading.limits import MAX_LINE_BYTES, Limits
 from worker.reading.series import batch as series_batch
@@ -333,83 +332,6 @@ def test_ids_of_any_type_of_text_are_read_and_stay_text(ids: pa.DataType) -> Non
     assert [each["id"] for each in records(arrow(table), ARROW_FILE)] == ["007", "7"]
 
 
-@pytest.mark.parametrize(
-    ("body", "media_type"),
-    [
-        (b'{"id":"A","closes":[1,2],"sector":"x","n":1.5}\n{"id":"B","closes":[1,2]}\n', NDJSON),
-        (b'{"series":[{"id":"A","closes":[1,2],"sector":"x","n":1.5},{"id":"B","closes":[1,2]}]}', JSON),
-        (b"id,sector,closes,n\nA,x,1 2,1.5\nB,,1 2,\n", CSV),
-        (
-            arrow(table_of([("A", [1.0, 2.0]), ("B", [1.0, 2.0])], {"n": ["1.5", None], "sector": ["x", None]})),
-            ARROW_FILE,
-        ),
-    ],
-)
-def test_columns_that_are_asked_for_are_carried_along(body: bytes, media_type: str) -> None:
-    found = records(body, media_type, join=("sector", "n"))
-
-    assert [(each["id"], each["joined.sector"], each["joined.n"]) for each in found] == [
-        ("A", "x", "1.5"),
-        ("B", None, None),
-    ]
-    assert [each["fault"] for each in found] == [None, None]
-
-
-@pytest.mark.parametrize(
-    ("body", "media_type"),
-    [
-        (
-            b"id,date,close,n\nA,2024-01-03,1,x\nA,2024-01-02,1,y\nB,2024-01-02,1,z\nA,2024-01-04,,w\nC,2024-01-02,,v\n",
-            CSV,
-        ),
-        (
-            b'{"id":"A","date":"2024-01-03","close":1,"n":"x"}\n{"id":"A","date":"2024-01-02","close":1,"n":"y"}\n'
-            b'{"id":"B","date":"2024-01-02","close":1,"n":"z"}\n{"id":"C","date":"2024-01-02","close":null,"n":"v"}\n',
-            NDJSON,
-        ),
-    ],
-)
-def test_of_the_long_layout_the_last_day_s_value_is_carried_along(body: bytes, media_type: str) -> None:
-    found = records(body, media_type, join=("n",))
-
-    assert [(each["id"], each["joined.n"]) for each in found] == [("A", "x"), ("B", "z"), ("C", None)]
-
-
-def test_columns_of_a_columnar_file_keep_their_type() -> None:
-    days = [datetime.date(2024, 1, 2), datetime.date(2024, 1, 3)]
-    table = table_of([("A", [1.0]), ("B", [1.0])], {"listed": days, "lot": pa.array([1, 2], pa.int16())})
-
-    found = records(parquet(table), PARQUET, join=("listed", "lot"))
-
-    assert [(each["joined.listed"], each["joined.lot"]) for each in found] == [(days[0], 1), (days[1], 2)]
-
-
-@pytest.mark.parametrize(
-    ("join", "words"),
-    [
-        (("none",), "there is no column 'none' to join; there are: 'n'"),
-        (("median",), "a result has one of that name"),
-        (("n", "n"), "each once"),
-        (tuple(map(str, range(51))), "at most 50"),
-    ],
-)
-@pytest.mark.parametrize(
-    ("body", "media_type"),
-    [
-        (b"id,closes,n\nA,1 2,3\n", CSV),
-        (b'{"id":"A","closes":[1,2],"n":3}\n', NDJSON),
-        (parquet(table_of([("A", [1.0])], {"n": [3]})), PARQUET),
-    ],
-)
-def test_columns_that_cannot_be_joined_are_refused_with_those_that_can(
-    body: bytes, media_type: str, join: tuple[str, ...], words: str
-) -> None:
-    with pytest.raises(TableError) as caught:
-        records(body, media_type, join=join)
-
-    assert words in str(caught.value)
-
-
 def test_nothing_uploaded_is_no_job() -> None:
     with pytest.raises(EmptyRequest):
         write_chunks([], io.BytesIO(), chunk_rows=1, chunk_closes=1)
@@ -463,66 +385,3 @@ def test_lines_with_the_line_ends_of_windows_and_blank_lines_are_read() -> None:
     body = lines([{"id": "A", "closes": [1, 2]}]).replace(b"\n", b"\r\n") + b"\r\n" + b'{"id":"B","closes":[3,4]}\r\n'
 
     assert [(each["id"], each["closes"]) for each in records(body, NDJSON)] == [("A", [1, 2]), ("B", [3, 4])]
-
-
-_DAY = '{"id":"A","date":"2024-01-02","close":1.5}'
-
-
-@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_lines_that_are_all_alike_are_read_at_once(separators: tuple[str, str], end: str) -> None:
-    days = [{"ticker": name, "date": f"2024-01-0{day}", "close": day + 0.5} for name in "é:,{}" for day in range(1, 5)]
-    body = "".join(json.dumps(each, separators=separators, ensure_ascii=False) + end for each in days).encode()
-
-    cells = days_by_quotes("ticker", body)
-
-    assert cells is not None
-    assert [cells.ids[at].as_py() for at in range(20)] == [each["ticker"] for each in days]
-    assert cells.closes.tolist() == [each["close"] for each in days]
-    assert cells.days.tolist() == [19723 + at % 4 for at in range(20)]
-    assert [each["closes"] for each in records(body, NDJSON)] == [[1.5, 2.5, 3.5, 4.5]] * 5
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        _DAY.replace("1.5", number)
-        for number in [
-            "01",
-            ".5",
-            "5.",
-            "+5",
-            "-5",
-            "0",
-            "1e5",
-            "NaN",
-            "Infinity",
-            "nan",
-            "null",
-            "1 ",
-            "1_0",
-            "",
-            "x",
-            "1/2",
-        ]
-    ]
-    + [
-        '{"id":"A","close":1.5,"date":"2024-01-02"}',
-        '{"id":"A","close":5","date":"2024-01-01}',
-        '{"id":"A","date":","close":1"}',
-        '{"id":"A","date":"2024-01-02","close":1.5,"close":2}',
-        '{"id":"A","date":"2024-02-30","close":1.5}',
-        '{"id":"A\\n","date":"2024-01-02","close":1.5}',
-        '{"id":"A","date":"2024-01-02","close":1.5} ',
-        '{"id":"A","date":"2024-01-02","close":1.5}}',
-        '[{"id":"A","date":"2024-01-02","close":1.5}]',
-        '{"id":"A","date":"2024-01-02","close":1.5',
-        "",
-    ],
-)
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_of_lines_that_are_not_all_alike_nothing_is_said(line: str, place: int) -> None:
-    lines_there = [_DAY] * 2
-    lines_there.insert(place, line)
-
-    assert days_by_quotes("id", "\n".join(lines_there).encode()) is None or (line, place) in (("", 0), ("", 2))
