@@ -96,12 +96,14 @@ class Report:
         options: That it brought.
         fingerprint: Of a referenced file, else empty.
         size_bytes: Of a referenced file, else 0.
+        peak_bytes: Memory that reading took, what Python and its libraries take included.
     """
 
     plan: Plan
     options: Options | None
     fingerprint: str = ""
     size_bytes: int = 0
+    peak_bytes: int = 0
 
 
 def convert(task: Task, upload: BinaryIO | None, sink: BinaryIO) -> Report:
@@ -133,13 +135,14 @@ def convert(task: Task, upload: BinaryIO | None, sink: BinaryIO) -> Report:
         )
     if task.reference and open_reference(task.reference, task.prefixes).fingerprint != fingerprint:
         raise TableError(f"{task.reference.uri[:200]!r} changed while it was read; try again")
-    return Report(plan, options, fingerprint, size_bytes)
+    return Report(plan, options, fingerprint, size_bytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 def run(task: Task, upload: Handle | None, sink: Handle, answer: Connection) -> None:
     """The process: convert, and answer with a report or with an error."""
     os.nice(NICENESS)
     sys.meta_path.insert(0, _WithoutPandas())
+    pa.set_memory_pool(pa.system_memory_pool())  # gives back what is free; the others keep it for later
     _limit_memory(task.memory_bytes)
     try:
         with os.fdopen(sink.number, "wb") as target:

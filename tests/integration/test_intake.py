@@ -133,12 +133,6 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str, dict[str, Any], str]] = {
         {"max_job_closes": 1_000_000},
         "NEXTDAY_MAX_JOB_CLOSES",
     ),
-    "columns without number": (
-        lambda: parquet(pa.table({f"c{at}": [1] for at in range(60_000)})),
-        PARQUET,
-        {},
-        "60000 columns; at most 50000",
-    ),
     "a type nested deep": (
         lambda: arrow(pa.table({"id": ["A"], "closes": nested(60)})),
         ARROW_FILE,
@@ -146,16 +140,10 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str, dict[str, Any], str]] = {
         "lists of numbers",
     ),
     "memory": (
-        lambda: parquet(table_of([("A" * 20_000_000, [1.0])] * 20), use_dictionary=False),
+        lambda: parquet(table_of([("A" * 20_000_000, [1.0])] * 8), use_dictionary=False),
         PARQUET,
         {"intake_mib": 64},
         "NEXTDAY_INTAKE_MIB",
-    ),
-    "time": (
-        lambda: WAYS["csv long"]([(f"S{at}", [1.0] * 60) for at in range(20_000)])[0],
-        CSV,
-        {"intake_s": 0.1},
-        "NEXTDAY_INTAKE_S",
     ),
 }
 
@@ -189,7 +177,7 @@ def test_a_parquet_of_kilobytes_that_holds_fifty_million_rows_is_refused_before_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["parquet rows", "parquet long", "arrow rows", "stream rows"])
+@pytest.mark.parametrize("way", ["parquet rows", "arrow rows"])
 def test_three_hundred_flipped_bits_are_each_answered_and_none_harms_who_asks(way: str, folder: Path) -> None:
     random = np.random.default_rng(0)
     body, media_type = WAYS[way]([(f"series {at}", random.random(30).tolist()) for at in range(50)])

@@ -25,8 +25,10 @@ from worker.reading.sources import Source
 
 BATCH_CLOSES = 1_000_000
 """Closes that are decoded at a time, by what the file says of itself."""
-_LONG_ROWS = 256 * 1024
+_LONG_ROWS = 64 * 1024
 _BUFFER_BYTES = 1024 * 1024
+
+_LISTS = (pa.ListArray, pa.LargeListArray, pa.FixedSizeListArray)
 
 Open = Callable[[Source, Callable[[Sequence[str]], list[str]]], Iterator[pa.RecordBatch]]
 
@@ -71,7 +73,8 @@ def read_columnar(source: Source, open_batches: Open, what: str, join: Sequence[
 
 def parquet(source: Source, choose: Callable[[Sequence[str]], list[str]]) -> Iterator[pa.RecordBatch]:
     """The batches of a Parquet file, decoded page by page."""
-    file = pq.ParquetFile(source.random_access(), buffer_size=_BUFFER_BYTES, pre_buffer=False)
+    opened = source.random_access()
+    file = pq.ParquetFile(opened.file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     metadata = file.metadata
     check_columns(metadata.num_columns)
     wanted = choose(file.schema_arrow.names)
@@ -79,40 +82,48 @@ def parquet(source: Source, choose: Callable[[Sequence[str]], list[str]]) -> Ite
     by_rows = "closes" in [name.strip().lower() for name in wanted]
     a_row = max(1, closes // max(1, metadata.num_rows))
     size = max(1, min(_LONG_ROWS, BATCH_CLOSES // a_row)) if by_rows else _LONG_ROWS
-    yield from file.iter_batches(size, columns=wanted, use_threads=source.limits.threads > 1)
+    for each in file.iter_batches(size, columns=wanted, use_threads=source.limits.threads > 1):
+        yield each
+        opened.release()
 
 
 def arrow_file(source: Source, choose: Callable[[Sequence[str]], list[str]]) -> Iterator[pa.RecordBatch]:
     """The batches of an Arrow file."""
     opened = source.random_access()
-    wanted, places = _chosen(pa.ipc.open_file(opened).schema, choose)
-    opened.seek(0)
-    reader = pa.ipc.open_file(opened, options=pa.ipc.IpcReadOptions(included_fields=places, use_threads=False))
+    wanted, options = _chosen(pa.ipc.open_file(opened.file).schema, choose, mapped=opened.mapped)
+    opened.file.seek(0)
+    reader = pa.ipc.open_file(opened.file, options=options)
     for number in range(reader.num_record_batches):
-        yield from _pieces(reader.get_batch(number).select(wanted))
+        yield from _pieces(reader.get_batch(number).select(wanted), opened.release)
 
 
 def arrow_stream(source: Source, choose: Callable[[Sequence[str]], list[str]]) -> Iterator[pa.RecordBatch]:
     """The batches of an Arrow stream."""
     opened = source.random_access()
-    wanted, places = _chosen(pa.ipc.open_stream(opened).schema, choose)
-    opened.seek(0)
-    options = pa.ipc.IpcReadOptions(included_fields=places, use_threads=False)
-    for each in pa.ipc.open_stream(opened, options=options):
-        yield from _pieces(each.select(wanted))
+    wanted, options = _chosen(pa.ipc.open_stream(opened.file).schema, choose, mapped=opened.mapped)
+    opened.file.seek(0)
+    for each in pa.ipc.open_stream(opened.file, options=options):
+        yield from _pieces(each.select(wanted), opened.release)
 
 
-def _chosen(schema: pa.Schema, choose: Callable[[Sequence[str]], list[str]]) -> tuple[list[str], list[int]]:
+def _chosen(
+    schema: pa.Schema, choose: Callable[[Sequence[str]], list[str]], *, mapped: bool
+) -> tuple[list[str], pa.ipc.IpcReadOptions]:
     check_columns(len(schema.names))
     wanted = choose(schema.names)
-    return wanted, [schema.names.index(name) for name in wanted]
+    # Of a mapped file only what is looked at is read; to read some columns of it would be to copy them.
+    places = [] if mapped else [schema.names.index(name) for name in wanted]
+    return wanted, pa.ipc.IpcReadOptions(included_fields=places, use_threads=False)
 
 
-def _pieces(whole: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+def _pieces(whole: pa.RecordBatch, release: Callable[[], object]) -> Iterator[pa.RecordBatch]:
     """A batch by parts, so that what is made of it is bounded."""
     whole.validate()
-    for begin in range(0, len(whole), _LONG_ROWS // 4):
-        yield whole.slice(begin, _LONG_ROWS // 4)
+    values = sum(column.values.nbytes for column in whole.columns if isinstance(column, _LISTS))
+    size = max(1, min(_LONG_ROWS, BATCH_CLOSES * len(whole) // max(1, values // 8)))
+    for begin in range(0, len(whole), size):
+        yield whole.slice(begin, size)
+        release()
 
 
 def _declared(metadata: Any, wanted: Sequence[str], limits: Limits) -> int:

@@ -24,9 +24,9 @@ from worker.reading.series import Batches, batch, lists
 
 NO_DAY = -(2**31)
 """In place of a date that cannot be read; it sorts before every day."""
-HELD_RECORDS = 2 * 1024 * 1024
-"""Records that are held in memory, 32 MiB, before they go to the scratch file."""
-RANGE_RECORDS = 512 * 1024
+HELD_RECORDS = 1024 * 1024
+"""Records that are held in memory, 16 MiB, before they go to the scratch file."""
+RANGE_RECORDS = 256 * 1024
 """Records that are made into series at a time."""
 SERIES_A_MARK = 256
 """Series between two marks into a run, so that what is read at a time has this many of `MAX_DAYS` at most."""
@@ -92,6 +92,7 @@ class Grouping:
         self._scratch = scratch
         self._wanted = wanted
         self._numbers: dict[str, int] = {}
+        self._names: list[pa.Array] = []
         self._counts = np.zeros(0, np.int64)
         self._fault_days = np.zeros(0, np.int64)
         self._faults: dict[int, str] = {}
@@ -146,7 +147,7 @@ class Grouping:
         if self._first_date and not self._dated:
             raise TableError(f"column `date` holds no date, but {self._first_date}; a date looks like {self._wanted}")
         self._flush(spill=bool(self._runs))
-        names = list(self._numbers)
+        names = self._all_names()
         joined = self._joined_rows()
         marks = -(-len(names) // SERIES_A_MARK)
         for first, last in self._ranges(marks):
@@ -161,9 +162,28 @@ class Grouping:
             self._file.close()
 
     def _number(self, names: pa.Array) -> Ints:
-        known = self._numbers
+        """Numbers of some series, new ones for those that are new."""
+        first = self._numbers.get(names[0].as_py()) if len(names) else None
+        if first is None:
+            return self._number_one_by_one(names)
+        # Where rows are sorted by date, the series of a day come in the order of the day before.
+        known = self._all_names()[first : first + len(names)]
+        if not names[: len(known)].equals(known):
+            return self._number_one_by_one(names)
+        rest = self._number(names[len(known) :]) if len(known) < len(names) else np.empty(0, np.int64)
+        return np.concatenate([np.arange(first, first + len(known)), rest])
+
+    def _all_names(self) -> pa.Array:
+        """The names of all series, in the order of their numbers."""
+        if len(self._names) != 1:
+            self._names = [pa.concat_arrays([pa.array([], pa.string()), *self._names])]
+        return self._names[0]
+
+    def _number_one_by_one(self, names: pa.Array) -> Ints:
+        known, before = self._numbers, len(self._numbers)
         numbers = np.fromiter((known.setdefault(name, len(known)) for name in names.to_pylist()), np.int64, len(names))
         self._limits.check_rows(len(known))
+        self._names.append(names.filter(pa.array(numbers >= before)))
         if (more := len(known) - len(self._counts)) > 0:
             more = max(more, len(self._counts) // 2)
             self._counts = np.concatenate([self._counts, np.zeros(more, np.int64)])
@@ -223,7 +243,7 @@ class Grouping:
             return
         self._file = self._file or self._scratch()
         self._file.seek(self._spilt * _RECORD.itemsize)
-        self._file.write(records.tobytes())
+        self._file.write(records.view(np.uint8).data)
         self._runs.append(_Run(marks, None, self._spilt))
         self._spilt += len(records)
 
@@ -243,7 +263,7 @@ class Grouping:
             yield first, marks
 
     def _batch(
-        self, names: list[str], begin: int, end: int, records: Records, joined: dict[str, pa.Array]
+        self, names: pa.Array, begin: int, end: int, records: Records, joined: dict[str, pa.Array]
     ) -> pa.RecordBatch:
         """The series of a range out of their records."""
         records = _by_series_and_day(records)
@@ -255,7 +275,7 @@ class Grouping:
         blank = lengths == 0
         blank[list(faults)] = True
         return batch(
-            pa.array(names[begin:end], pa.string()),
+            names[begin:end],
             pc.if_else(pa.array(blank), pa.scalar(None, pa.string()), as_ofs.cast(pa.string())),
             lists(np.ascontiguousarray(records["close"]), lengths),
             faults,

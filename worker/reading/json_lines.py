@@ -21,6 +21,7 @@ from models.cells import day
 from models.errors import InputError
 from worker import requests
 from worker.errors import TableError
+from worker.reading.alike import days_by_quotes
 from worker.reading.grouping import NO_DAY, Cells, Grouping, coded_ids, quoting
 from worker.reading.series import CLOSES, Batches, batch, check_joined, lists, scalar_text
 from worker.reading.sources import Lines, Source, in_order, line_blocks
@@ -171,8 +172,10 @@ def _days(source: Source, blocks: Any, named: str, join: tuple[str, ...]) -> Bat
 
 
 def _day_cells(named: str, join: tuple[str, ...], block: Lines) -> tuple[Cells, list[tuple[str, str]]]:
-    if not join and (cells := _days_at_once(named, block)) is not None:
-        return cells, []
+    if not join:
+        cells = days_by_quotes(named, block.text) or _days_at_once(named, block)
+        if cells is not None:
+            return cells, []
     return days_of_lines(
         ((number, line) for number, line in enumerate(block.text.split(b"\n"), block.first)), named, join
     )

@@ -1,5 +1,6 @@
 """The bytes of an upload: unpacked as they are read, whole lines at a time, or as a file to jump about in."""
 
+import functools
 import mmap
 import os
 import tempfile
@@ -7,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -15,7 +16,7 @@ from worker.errors import TableError, UnsupportedFormat
 from worker.reading.limits import MAX_LINE_BYTES, Limits
 
 ENCODINGS = ("", "gzip", "zstd")
-BLOCK_BYTES = 4 * 1024 * 1024
+BLOCK_BYTES = 2 * 1024 * 1024
 """What is read of a stream at a time, and about what is parsed at a time."""
 
 Parsed = TypeVar("Parsed")
@@ -50,11 +51,11 @@ class Source:
         unpacked = pa.CompressedInputStream(self.file, self.encoding) if self.encoding else self.file
         return Stream(unpacked, self.encoding, self.limits)
 
-    def random_access(self) -> Any:
+    def random_access(self) -> "RandomAccess":
         """
         Its bytes, once unpacked, as a file of pyarrow's; a local one is mapped rather than read.
 
-        What is mapped is the system's to take back from memory, however large a piece the file says is one.
+        What is mapped is given back to the system as it is read, however large a piece the file says is one.
         """
         if self.encoding:
             stream = self.stream()
@@ -64,12 +65,27 @@ class Source:
                 unpacked.flush()
                 return _mapped(unpacked)
         if isinstance(self.file, pa.NativeFile):
-            return self.file
+            return RandomAccess(self.file)
         return _mapped(self.file)
 
     def scratch(self) -> BinaryIO:
         """A file without a name, gone with the process that has it."""
         return tempfile.TemporaryFile(dir=self.folder)
+
+
+class RandomAccess(NamedTuple):
+    """
+    A file to jump about in.
+
+    Attributes:
+        file: One of pyarrow's.
+        mapped: Whether it is mapped into memory rather than read.
+        release: Takes what was read out of this process's memory; it can be read again.
+    """
+
+    file: Any
+    mapped: bool = False
+    release: Callable[[], object] = bool
 
 
 class Stream:
@@ -158,11 +174,13 @@ def in_order(parse: Callable[[Lines], Parsed], blocks: Iterable[Lines], threads:
                 each.cancel()
 
 
-def _mapped(file: Any) -> Any:
+def _mapped(file: Any) -> RandomAccess:
     try:
         handle = file.fileno()
     except OSError:  # io.UnsupportedOperation: a file in memory
-        return pa.BufferReader(file.read())
+        return RandomAccess(pa.BufferReader(file.read()))
     if os.fstat(handle).st_size == 0:
-        return pa.BufferReader(b"")
-    return pa.BufferReader(pa.py_buffer(mmap.mmap(handle, 0, access=mmap.ACCESS_READ)))
+        return RandomAccess(pa.BufferReader(b""))
+    mapped = mmap.mmap(handle, 0, access=mmap.ACCESS_READ)
+    release = functools.partial(mapped.madvise, mmap.MADV_DONTNEED)
+    return RandomAccess(pa.BufferReader(pa.py_buffer(mapped)), mapped=True, release=release)
