@@ -53,7 +53,7 @@ class Stored:
         )  # fmt: skip
         self.quantiles = np.random.default_rng(0).normal(100, 1, (3 * chunks, 5)).astype(np.float32)
         self.done = {chunk: self.store(chunk) for chunk in range(chunks)}
-        self._write_input(chunks)
+        self.write_input(chunks)
 
     def store(self, chunk: int, ids: list[str | None] | None = None, error: str = "has 1 close") -> Done:
         rows = [3 * chunk, 3 * chunk + 1, 3 * chunk + 2]
@@ -78,12 +78,12 @@ class Stored:
         failed = len(table) - table["error"].null_count
         return Done(len(table) - failed, failed, sha256(sink.getvalue()))
 
-    def _write_input(self, chunks: int) -> None:
+    def write_input(self, chunks: int, *, first_row: int = 0) -> None:
         fields = [pa.field(f"joined.{name}", values.type) for name, values in self.joined.items()]
         schema = pa.schema([*CHUNK_SCHEMA, *fields])
         with self.blobs.create(input_name(JOB)) as file, pa.ipc.new_file(file, schema) as writer:
             for chunk in range(chunks):
-                rows = pa.array([3 * chunk, 3 * chunk + 1, 3 * chunk + 2])
+                rows = pa.array([first_row + 3 * chunk + place for place in range(3)])
                 own = [rows, *(pa.array([None] * 3, field.type) for field in CHUNK_SCHEMA if field.name != "row")]
                 writer.write_batch(pa.RecordBatch.from_arrays([*own, *self.joined.values()], schema=schema))
 
@@ -345,7 +345,7 @@ def test_a_job_that_went_on_gives_what_it_has_now(job: Stored) -> None:
 
 
 @pytest.mark.parametrize("media_type", FORMATS)
-@pytest.mark.parametrize("harm", ["changed", "gone", "input gone", "input of other rows"])
+@pytest.mark.parametrize("harm", ["changed", "gone", "input gone", "input of other rows", "input of fewer chunks"])
 def test_damaged_results_are_an_error_and_no_file(tmp_path: Path, job: Stored, media_type: str, harm: str) -> None:
     file = tmp_path / result_name(JOB, 2, job.done[2].sha256)
     source = tmp_path / input_name(JOB)
@@ -355,9 +355,8 @@ def test_damaged_results_are_an_error_and_no_file(tmp_path: Path, job: Stored, m
         "changed": lambda: file.write_bytes(content),
         "gone": file.unlink,
         "input gone": source.unlink,
-        "input of other rows": lambda: Stored(tmp_path / "shorter", chunks=1, joined=JOINED) and source.write_bytes(
-            (tmp_path / "shorter" / input_name(JOB)).read_bytes()
-        ),
+        "input of other rows": lambda: job.write_input(3, first_row=1),
+        "input of fewer chunks": lambda: job.write_input(2),
     }[harm]()  # fmt: skip
 
     with pytest.raises(ResultsDamaged):
