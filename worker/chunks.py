@@ -14,6 +14,7 @@ import pyarrow as pa
 from models.errors import ModelError, UnknownModel
 from models.repository import Repository
 from worker.blobs import Blobs, sha256
+from worker.company import Company
 from worker.ledger import Claim, Done, Ledger
 from worker.pins import Pins
 from worker.scoring import Unwanted, count_failed, score, set_aside
@@ -73,6 +74,7 @@ class Chunks:
         self._ledger = ledger
         self._blobs = blobs
         self._stopping = threading.Event()
+        self._company = Company()
         self._pool = ThreadPoolExecutor(settings.worker_threads, thread_name_prefix="storing")
         self.pins = Pins(models)
         self.moved_at = time.monotonic()
@@ -137,13 +139,19 @@ class Chunks:
         Do what was claimed.
 
         A chunk that fails is given back, to be claimed again after a while; one whose workers died too often has its
-        rows become errors.
+        rows become errors. One over which a worker died is scored while nothing else is, or waits to be stored.
         """
+        suspect = claim.attempts > 1
+        if suspect:
+            storing.settle()
         try:
-            if claim.kind == "verify":
-                self._verify(claim)
-            elif (scored := self._results(claim)) is not None:
-                storing.put(lambda: self._store(claim, *scored))
+            with self._company.among(alone=suspect):
+                if claim.kind == "verify":
+                    self._verify(claim)
+                elif (scored := self._results(claim)) is not None:
+                    storing.put(lambda: self._store(claim, *scored))
+                if suspect:
+                    storing.settle()
         except Unwanted:
             self._ledger.release(claim, failed=False)
             log.info("job %s chunk %d: stopped", claim.job_id, claim.chunk)

@@ -127,7 +127,8 @@ class Claim(NamedTuple):
     """
     What a worker is to do: score a chunk, set it aside (tried too often: its rows become errors), verify a job.
 
-    Or nothing: there is nothing to do, or what there is needs models that it lacks.
+    Or nothing: there is nothing to do, or what there is needs models that it lacks. More than one attempt says that
+    workers died, or were lost sight of, while they had it.
     """
 
     kind: Literal["score", "set aside", "verify", "lacking", "nothing"]
@@ -137,6 +138,7 @@ class Claim(NamedTuple):
     version: int = 0
     digest: str = ""
     token: str = ""
+    attempts: int = 1
 
 
 class Swept(NamedTuple):
@@ -253,8 +255,8 @@ class Ledger:
         kind, *rest = self._run("claim", token, _ms(lease_s), max_attempts, *lacking)
         if not rest:
             return Claim(kind)
-        job_id, chunk, model, version, digest = rest
-        return Claim(kind, job_id, int(chunk), model, int(version), digest, token)
+        job_id, chunk, model, version, digest, attempts = rest
+        return Claim(kind, job_id, int(chunk), model, int(version), digest, token, int(attempts))
 
     def renew(self, claim: Claim, *, lease_s: float) -> bool:
         """Give a sign of life; false where the worker must stop."""

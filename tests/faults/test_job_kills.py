@@ -23,7 +23,7 @@ def test_a_message_lost_between_taking_and_noting_it_costs_at_most_two_leases(tm
         job_id = running.caller.submit(rows)
         assert doomed.wait() == -9
         with running.queue.client() as client:
-            assert (client.llen("nextday:chunks"), client.hlen("nextday:unacked")) == (0, 0)
+            assert (client.llen("nextday:work"), client.hlen("nextday:unacked")) == (0, 0)
 
         running.work()
         running.caller.wait(job_id, deadline_s=2 * 4.0)
@@ -89,14 +89,15 @@ def stop_workers(folder: Path, *, times: int) -> None:
         job = assert_whole(running.caller, job_id, rows)
 
         assert job["counts"]["completed"] == len(rows)
-        assert len(running.runs()) == running.chunks(job_id)  # what was begun was ended, not begun again
+        again = len(running.runs()) - running.chunks(job_id)  # given back at once, and so run again
+        assert again <= times * int(str(running.settings["worker_threads"]))
 
 
 @pytest.mark.slow
 def test_a_series_that_kills_its_workers_becomes_an_error_and_the_rest_is_delivered(tmp_path: Path) -> None:
     rows, others = walks(60), walks(60, seed=1)
     poisoned = [*rows[:25], [*rows[25], POISON], *rows[26:]]
-    with installation(tmp_path, chunk_rows=10, max_attempts=3, worker_threads=1) as running:
+    with installation(tmp_path, chunk_rows=10, max_attempts=3, worker_threads=2) as running:
         programs = [running.work({"runs": running.runs_file, "poison": POISON}) for _ in range(2)]
         with tended(programs) as restarts:
             job_id, other = running.caller.submit(poisoned), running.caller.submit(others)

@@ -2,7 +2,7 @@
 -- A worker asks for work. It gets a chunk of the owner, and of his job, that had the least so far (start-time fair
 -- queuing: what is served moves on by what it costs, what comes new begins where is served now).
 -- ARGV: prefix, token, lease (ms), most attempts, digests that the worker cannot serve ...
--- Returns: {'score' or 'set aside' (tried too often), id, chunk, model, version, digest},
+-- Returns: {'score' or 'set aside' (tried too often), id, chunk, model, version, digest, attempts with this one},
 --          {'verify', id, '-1', ...}, {'lacking'} (there is work, all of it for other workers) or {'nothing'}
 local token, lease, most = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local lacking, at = set_from(5), now()
@@ -52,7 +52,8 @@ local function claim()
     if waiting(id) == 0 then
         leave(id)
     end
-    local tired = redis.call('HINCRBY', key('attempts', id), chunk, 1) > most
+    local attempts = redis.call('HINCRBY', key('attempts', id), chunk, 1)
+    local tired = attempts > most
     if chunk == VERIFY and tired then
         finish(id, 'failed', at, 'its results were missing or damaged on disk again and again')
         return claim()
@@ -65,7 +66,7 @@ local function claim()
         redis.call('HSET', key('job', id), 'status', 'in_progress', 'rated_at', at, 'rated_rows', record[2] + record[3])
     end
     local kind = chunk == VERIFY and 'verify' or tired and 'set aside' or 'score'
-    return {kind, id, chunk, record[4], record[5], record[6]}
+    return {kind, id, chunk, record[4], record[5], record[6], attempts}
 end
 
 return claim()
