@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 DOCKER_COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check train fast drills chaos schemathesis bench bench-bulk overload soak soak-jobs e2e clean lock
+.PHONY: help up test check train fast drills chaos schemathesis bench bench-bulk overload soak soak-jobs e2e sbom audit clean lock
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -55,6 +55,22 @@ soak-jobs: $(VENV)/dev ## run bulk jobs of many shapes for twenty minutes; fails
 
 e2e: $(VENV)/dev ## build the image, run docker-compose.yml, kill and replace its parts under load; needs a container engine
 	DOCKER_COMPOSE="$(DOCKER_COMPOSE)" $(BIN)/python -m deploy.e2e
+
+# What is in the image, by a venv of its packages and tools of their own; nothing of it is in the project's.
+build/image: requirements/image.txt
+	@$(PYTHON) -m venv --clear build/image && build/image/bin/python -m pip install --disable-pip-version-check -qq --require-hashes -r requirements/image.txt
+	@touch $@
+
+build/tools:
+	@$(PYTHON) -m venv --clear build/tools && build/tools/bin/python -m pip install --disable-pip-version-check -qq cyclonedx-bom pip-audit pip-licenses
+	@touch $@
+
+sbom: build/image build/tools ## what the image is made of, in build/: sbom.json (CycloneDX) and licences.md
+	build/tools/bin/cyclonedx-py environment build/image/bin/python --output-file build/sbom.json
+	build/tools/bin/pip-licenses --python build/image/bin/python --format markdown --output-file build/licences.md
+
+audit: build/tools ## known vulnerabilities of the locked packages; asks PyPI
+	for lock in up image gpu schedule dev; do build/tools/bin/pip-audit --disable-pip --no-deps --strict -r requirements/$$lock.txt || exit 1; done
 
 clean: ## remove what was built, but not var/, which holds your jobs
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -56,7 +56,7 @@ def measure(url: str, folder: str, count: int, rows: int) -> None:
     closes = np.round(100 * np.exp(np.cumsum(steps, axis=1)), 2).tolist()
     body = b"\n".join(orjson.dumps({"id": f"s{row}", "closes": each}) for row, each in enumerate(closes))
     jobs.submit(Upload(io.BytesIO(body), NDJSON), wishes=Wishes(options=Options()), idempotency_key=None)
-    chunks, took = Chunks(settings, ledger, Blobs(Path(settings.jobs_url)), models), defaultdict(list)
+    chunks, took = Chunks(settings, ledger, Blobs.of(settings.jobs_url), models), defaultdict(list)
     timed(chunks, "_claim", took)
     timed(chunks, "_store", took)
     timed(chunks, "_verify", took)

@@ -147,7 +147,7 @@ def read_large(name: str, size: int, folder: Path, monkeypatch: pytest.MonkeyPat
     count = LARGE[name](file, size)
     settings = WorkerSettings(jobs_url=str(folder / "jobs"), max_job_bytes=4 * size, max_job_decoded_bytes=4 * size)
     wishes = SimpleNamespace(options=Options(), join=())
-    upload, blobs = Upload(file.open("rb"), by_suffix(name)[0] or ""), Blobs(folder / "jobs")
+    upload, blobs = Upload(file.open("rb"), by_suffix(name)[0] or ""), Blobs.of(str(folder / "jobs"))
     with upload.body:
         taken = intake.take(upload, job_id="0" * 32, blobs=blobs, settings=settings, wishes=wishes)
     blobs.delete("0" * 32)
