@@ -2,6 +2,7 @@
 
 import datetime
 
+import pyarrow as pa
 import pytest
 
 from tests.unit.uploads import arrow, parquet, records, table_of
