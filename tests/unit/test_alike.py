@@ -51,6 +51,11 @@ def test_lines_that_are_all_alike_are_read_at_once(separators: tuple[str, str], 
     ]
     + [
         '{"id":"A","close":1.5,"date":"2024-01-02"}',
+        '{"id":"A","dote":"2024-01-02","close":1.5}',
+        '{"id":"A","date":"2024-01-02","clothes":1.5}',
+        '{"id":"A" "date":"2024-01-02","close":1.5}',
+        '{"id":"A","date":"2024-01-02" "close":1.5}',
+        '{"ID":"A","date":"2024-01-02","close":1.5}',
         '{"id":"A","close":5","date":"2024-01-01}',
         '{"id":"A","date":","close":1"}',
         '{"id":"A","date":"2024-01-02","close":1.5,"close":2}',

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.uploads import arrow, parquet, records, table_of
 from worker.errors import TableError
 from worker.reading.formats import ARROW_FILE, CSV, JSON, NDJSON, PARQUET
+from worker.requests import InvalidJson
 
 
 @pytest.mark.parametrize(
@@ -85,3 +86,20 @@ def test_columns_that_cannot_be_joined_are_refused_with_those_that_can(
         records(body, media_type, join=join)
 
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type"),
+    [
+        (b'{"id":"A","closes":[1,2],"n":1,"n":2}\n', NDJSON),
+        (b'{"series":[{"id":"A","closes":[1,2],"n":1},{"id":"B","closes":[1,2],"n":[1]}]}', JSON),
+        (b'{"id":"A","closes":[1,2],"n":1}\n{"id":"B","closes":[1,2],"n":{}}\n', NDJSON),
+    ],
+)
+def test_a_field_that_cannot_be_joined_is_a_fault_or_an_error(body: bytes, media_type: str) -> None:
+    try:
+        faults = [each["fault"] for each in records(body, media_type, join=("n",)) if each["fault"]]
+    except InvalidJson as error:
+        faults = [str(error)]
+
+    assert len(faults) == 1

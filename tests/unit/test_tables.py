@@ -104,6 +104,7 @@ def test_a_json_document_brings_its_own_options() -> None:
     [
         (b'{"id":"A","closes":[1,"x"]}\n', NDJSON, ["line 1", "close 1", "x"]),
         (b'\n{"id":"A","closes":[1,NaN]}\n', NDJSON, ["line 2", "NaN"]),
+        (b'{"id":"A","closes":[1,NaN]}', NDJSON, ["line 1", "NaN"]),
         (b'{"id":"A","closes":[1,null]}\n', NDJSON, ["line 1", "close 1", "null"]),
         (b'{"id":"A","id":"A","closes":[1,2]}\n', NDJSON, ["line 1", "twice"]),
         (b'{"id":"A","closes":[1,2],"as_of":null,"as_of":"2024-01-02"}\n', NDJSON, ["line 1", "twice"]),

@@ -91,8 +91,6 @@ def _series_at_once(block: Lines) -> pa.RecordBatch | None:
         return None
     if not np.isfinite(values.to_numpy(zero_copy_only=False)).all():
         return None
-    if block.text.count(b'"as_of"') != len(as_ofs) - as_ofs.null_count:
-        return None
     made = batch(ids, as_ofs, closes, {})
     return None if made["fault"].null_count < len(made) else made
 
