@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 DOCKER_COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check train fast drills chaos schemathesis bench bench-bulk overload soak soak-jobs e2e sbom audit clean lock
+.PHONY: help up test check train fast drills chaos schemathesis bench bench-bulk bench-queue overload soak soak-jobs e2e sbom audit clean lock
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,6 +43,9 @@ bench: $(VENV)/dev ## measure the service beside its peers, with the same graph;
 
 bench-bulk: $(VENV)/dev ## measure bulk jobs end to end beside bare onnxruntime: speed, memory, fairness; a quarter of an hour
 	$(BIN)/python -m bench.bulk $(ARGS)
+
+bench-queue: $(VENV)/dev ## how many chunks a second the ledger bears, and what more machines would do
+	$(BIN)/python -m bench.queue_bears $(ARGS)
 
 overload: $(VENV)/dev ## ask the service for up to twice what it can
 	$(BIN)/python -m bench.overload $(ARGS)
