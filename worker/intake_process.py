@@ -143,7 +143,8 @@ def run(task: Task, upload: Handle | None, sink: Handle, answer: Connection) -> 
     os.nice(NICENESS)
     sys.meta_path.insert(0, _WithoutPandas())
     pa.set_memory_pool(pa.system_memory_pool())  # gives back what is free; the others keep it for later
-    _limit_memory(task.memory_bytes)
+    # What is mapped takes address space and no memory.
+    _limit_memory(task.memory_bytes, mapped_bytes=task.max_bytes + task.limits.decoded_bytes)
     try:
         with os.fdopen(sink.number, "wb") as target:
             source = os.fdopen(upload.number, "rb") if upload else None
@@ -193,9 +194,9 @@ def too_much_memory(memory_bytes: int) -> UploadTooLarge:
     return UploadTooLarge(what=what, most=memory_bytes // 1024**2, setting="intake_mib")
 
 
-def _limit_memory(memory_bytes: int) -> None:
+def _limit_memory(memory_bytes: int, *, mapped_bytes: int) -> None:
     """Address space for what may be taken, twice over: whoever watches is to notice first."""
     with suppress(OSError, ValueError):
         pages = int(open("/proc/self/statm").read().split()[0])  # noqa: SIM115, PTH123 - gone with the process
-        most = pages * resource.getpagesize() + 2 * memory_bytes + 1024**3
+        most = pages * resource.getpagesize() + 2 * memory_bytes + 1024**3 + mapped_bytes
         resource.setrlimit(resource.RLIMIT_AS, (most, most))

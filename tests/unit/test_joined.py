@@ -91,7 +91,7 @@ def test_columns_that_cannot_be_joined_are_refused_with_those_that_can(
 @pytest.mark.parametrize(
     ("body", "media_type"),
     [
-        (b'{"id":"A","closes":[1,2],"n":1,"n":2}\n', NDJSON),
+        (b'{"id":"A","closes":[1,2],"n":1}\n{"id":"B","closes":[1,2],"n":1,"n":2}\n', NDJSON),
         (b'{"series":[{"id":"A","closes":[1,2],"n":1},{"id":"B","closes":[1,2],"n":[1]}]}', JSON),
         (b'{"id":"A","closes":[1,2],"n":1}\n{"id":"B","closes":[1,2],"n":{}}\n', NDJSON),
     ],

@@ -231,6 +231,20 @@ def test_an_encoding_that_is_not_taken_is_refused() -> None:
         records(LONG, CSV, "br")
 
 
+@pytest.mark.parametrize("opened", [pa.ipc.new_file, pa.ipc.new_stream])
+def test_an_arrow_table_whose_lists_go_beyond_their_values_is_refused(opened: Callable) -> None:
+    body = arrow(table_of([("A", [1.0] * 1717)]), opened)
+    ends = np.array([0, 1717], np.int32).tobytes()
+    at = body.rindex(ends)
+    damaged = body[:at] + np.array([0, 500_000_000], np.int32).tobytes() + body[at + len(ends) :]
+
+    with pytest.raises(TableError, match="can be read"):
+        records(damaged, _ARROW[opened])
+
+
+_ARROW = {pa.ipc.new_file: ARROW_FILE, pa.ipc.new_stream: ARROW_STREAM}
+
+
 def test_columns_without_number_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.reading.limits.MAX_COLUMNS", 100)
     table = pa.table({f"c{at}": [1] for at in range(101)})
