@@ -88,18 +88,21 @@ def work(ctx: click.Context, *, check: bool) -> None:
 @main.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, metavar="OUT",
-              help="Where the forecasts go: a .csv or .ndjson file; `-` is standard output, as CSV.")  # fmt: skip
+              help="Where the forecasts go, by suffix as FILE, unpacked; `-` is standard output, as CSV.")  # fmt: skip
 @click.option("--url", help="The service.  [default: http://127.0.0.1:8000, or as NEXTDAY_HOST and NEXTDAY_PORT say]")
 @click.option("--model", help="Name of the model.  [default: lstm]")
 @click.option("--version", type=click.IntRange(min=1), help="Version of the model.  [default: the newest]")
 @click.option("--levels", metavar="L,L,...", help="Quantile levels, as in 0.05,0.5,0.95.  [default: all]")
+@click.option("--join", metavar="NAME,NAME,...", help="Columns of FILE that the results have, too.")
+@click.option("--webhook", metavar="URL", help="Who is to be told when the job has ended.")
 @click.option("--detach", is_flag=True, help="Submit only; the job is printed and goes on by itself.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as it ended, as JSON, on standard output.")
 def score(*, file: Path, output: str, url: str | None, detach: bool, as_json: bool,
           **options: str | int | None) -> None:  # fmt: skip
     """
-    Forecast every series of FILE (.csv, .ndjson or .json) as a bulk job of a running service.
+    Forecast every series of FILE as a bulk job of a running service.
 
+    FILE is .csv, .ndjson, .json, .parquet, .arrow or .arrows, and may be packed: .csv.gz, .ndjson.zst.
     OUT gets one row a series, in the order of FILE. Rows with an error go beside it: out.csv has out.errors.csv.
     The same file and options within a week give the same job again. Ctrl-C cancels the job.
     """

@@ -18,9 +18,15 @@ READ_BYTES = 64 * 1024
 UTF_8 = ("utf-8", "utf8", "us-ascii")
 
 
-def check_type(content_type: str, encoding: str, media_types: Sequence[str]) -> None:
+def check_type(content_type: str, encoding: str, media_types: Sequence[str], encodings: Sequence[str] = ()) -> None:
     """
     Refuse a body by its headers Content-Type and Content-Encoding, "" where there is none.
+
+    Args:
+        content_type: That header.
+        encoding: That header.
+        media_types: What is taken.
+        encodings: How it may be packed, in lower case.
 
     Raises:
         UnsupportedMediaType: One of them is not taken.
@@ -28,8 +34,9 @@ def check_type(content_type: str, encoding: str, media_types: Sequence[str]) -> 
     media_type, charset = _parsed(content_type)
     if media_type not in media_types or charset not in UTF_8:
         raise UnsupportedMediaType(header="Content-Type", given=content_type, known=media_types)
-    if encoding:
-        raise UnsupportedMediaType(header="Content-Encoding", given=encoding, known=["none, an unpacked body"])
+    if encoding and encoding.lower() not in encodings:
+        known = [*encodings, "none, an unpacked body"]
+        raise UnsupportedMediaType(header="Content-Encoding", given=encoding, known=known)
 
 
 def announced_bytes(length: str, *, chunked: bool, most: int, hint: str = "") -> int:
@@ -74,7 +81,7 @@ def read_announced(stream: Any, announced: int) -> bytes:
     return bytes(body)
 
 
-def open_body(request: Request, *, most: int, media_types: Sequence[str]) -> BinaryIO:
+def open_body(request: Request, *, most: int, media_types: Sequence[str], encodings: Sequence[str] = ()) -> BinaryIO:
     """
     The body of a request as a file that fails at a premature end.
 
@@ -84,7 +91,8 @@ def open_body(request: Request, *, most: int, media_types: Sequence[str]) -> Bin
         BodyTruncated: It ends early; where it is a file, the read at its end raises this.
         UnsupportedMediaType: Its Content-Type or Content-Encoding is not taken.
     """
-    check_type(request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""), media_types)
+    headers = request.headers
+    check_type(headers.get("Content-Type", ""), headers.get("Content-Encoding", ""), media_types, encodings)
     announced = _announced(request, most)
     return io.BufferedReader(_WholeBody(request.environ["wsgi.input"], announced), READ_BYTES)
 

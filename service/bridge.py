@@ -15,20 +15,33 @@ TOLD_ELSEWHERE = ("content-type", "content-length")
 
 
 class File:
-    """A file that is answered as it is; stands in for `wsgi.file_wrapper`."""
+    """
+    A file that is answered as it is, or a part of it; stands in for `wsgi.file_wrapper`.
 
-    def __init__(self, file: IO[bytes], block_size: int = 8192) -> None:
-        """Of a file with a descriptor."""
+    Attributes:
+        file: It has a descriptor, and is open where the part begins.
+        begin: Where that is.
+        size_bytes: How long the part is; None for all that follows.
+    """
+
+    def __init__(self, file: IO[bytes], block_size: int = 8192, size_bytes: int | None = None) -> None:
+        """Nothing is read yet."""
         self.file = file
-        self.block_size = block_size
+        self.begin = file.tell()
+        self.size_bytes = size_bytes
+        self._block_size = block_size
+        self._left = size_bytes
 
     def __iter__(self) -> "File":
         return self
 
     def __next__(self) -> bytes:
-        if part := self.file.read(self.block_size):
-            return part
-        raise StopIteration
+        wanted = self._block_size if self._left is None else min(self._block_size, self._left)
+        if not (part := self.file.read(wanted)):
+            raise StopIteration
+        if self._left is not None:
+            self._left -= len(part)
+        return part
 
     def close(self) -> None:
         """Close the file; a server calls it once the answer is out."""

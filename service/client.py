@@ -1,7 +1,9 @@
 """The service seen from outside: submit a job, look at it, cancel it, download it."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Any, BinaryIO, NoReturn, Self
 from urllib.parse import quote, urlsplit
 
@@ -46,6 +48,52 @@ class Refused(InputError):
     def __init__(self, *, kind: str, detail: str) -> None:
         self.kind = kind
         super().__init__(detail)
+
+
+class Partial:
+    """A download as far as it has come, which may go on after it broke off."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        """Into a file, from its beginning."""
+        self._sink = sink
+        self._etag = ""
+        self._begin_anew()
+
+    def headers(self) -> dict[str, str]:
+        """What asks for the rest; of another file than the one that began, for the whole."""
+        rest = {"Range": f"bytes={self._got_bytes}-", "If-Range": self._etag}
+        return {"Accept-Encoding": "identity"} | (rest if self._got_bytes and self._etag else {})
+
+    def begin(self, answer: httpx.Response) -> None:
+        """Take an answer's head: whether it goes on, or has the whole."""
+        self._etag = answer.headers.get("ETag", "")
+        goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {self._got_bytes}-")
+        if answer.status_code != httpx.codes.PARTIAL_CONTENT or not goes_on:
+            self._begin_anew()
+
+    def write(self, content: bytes) -> None:
+        """Take some bytes."""
+        self._sink.write(content)
+        self._sha256.update(content)
+        self._got_bytes += len(content)
+
+    def check(self) -> None:
+        """
+        Hold the whole against the digest that its ETag is.
+
+        Raises:
+            ServiceFailed: It is another.
+        """
+        digest = self._etag.strip('"')
+        if len(digest) == self._sha256.digest_size * 2 and digest != self._sha256.hexdigest():
+            raise ServiceFailed(
+                "the download was damaged on its way: its sha256 is not what the service says; try again"
+            )
+
+    def _begin_anew(self) -> None:
+        self._sink.seek(0)
+        self._sink.truncate()
+        self._got_bytes, self._sha256 = 0, hashlib.sha256()
 
 
 class Client:
@@ -108,6 +156,7 @@ class Client:
         *,
         size_bytes: int,
         media_type: str,
+        encoding: str = "",
         options: Mapping[str, str],
         key: str,
         on_sending: Callable[[int], None] = lambda _bytes: None,
@@ -119,7 +168,8 @@ class Client:
             open_body: Opens the upload, once an attempt.
             size_bytes: Its length.
             media_type: Its Content-Type.
-            options: The query: model, version, levels.
+            encoding: Its Content-Encoding, empty for none.
+            options: The query: model, version, levels, join, webhook.
             key: The Idempotency-Key.
             on_sending: Told how much of it has gone out once the part has that goes next.
 
@@ -132,6 +182,7 @@ class Client:
             ServiceFailed: The service could not take it in.
         """
         headers = {"Content-Type": media_type, "Content-Length": str(size_bytes), "Idempotency-Key": key}
+        headers |= {"Content-Encoding": encoding} if encoding else {}
 
         def attempt() -> httpx.Response:
             with open_body() as body:
@@ -179,28 +230,34 @@ class Client:
         """
         Write a job's ``results`` or ``errors`` to a file; errors as for `job`.
 
+        A download that breaks off goes on where it did, and what has come is held against its digest.
+
         Args:
             job_id: A job that has ended.
             part: ``results`` or ``errors``.
-            suffix: ``csv`` or ``ndjson``.
-            sink: Holds nothing else; a download that breaks off starts it anew, so it must be able to seek.
+            suffix: One of `service.downloads.FORMATS`.
+            sink: Holds nothing else, and can seek.
         """
+        partial = Partial(sink)
+        path = f"/v1/jobs/{job_id}/{part}"
 
         def attempt() -> httpx.Response:
-            sink.seek(0)
-            sink.truncate()
             # The service writes the whole file before it sends the first byte.
             timeout = httpx.Timeout(ANSWER_S, read=ACCEPT_S)
-            path = f"/v1/jobs/{job_id}/{part}"
-            with self._http.stream("GET", path, params={"format": suffix}, timeout=timeout) as answer:
+            asked = self._http.build_request(
+                "GET", path, params={"format": suffix}, headers=partial.headers(), timeout=timeout
+            )
+            with closing(self._http.send(asked, stream=True)) as answer:
                 if not answer.is_success:
                     answer.read()
                     return answer
-                for content in answer.iter_bytes():
-                    sink.write(content)
+                partial.begin(answer)
+                for content in answer.iter_raw():
+                    partial.write(content)
                 return answer
 
         self._patiently(attempt)
+        partial.check()
 
     def _patiently(self, attempt: Callable[[], httpx.Response]) -> httpx.Response:
         """The answer to a request that may be repeated; waits out what time can cure."""

@@ -210,7 +210,11 @@ class Door:
         """Hand an answer to the server; gives the length of its body, where that is known."""
         status, headers, body = answer
         if isinstance(body, File):
-            proto.response_file(status, headers, f"/dev/fd/{body.file.fileno()}")
+            path = f"/dev/fd/{body.file.fileno()}"
+            if body.size_bytes is None:
+                proto.response_file(status, headers, path)
+            else:
+                proto.response_file_range(status, headers, path, body.begin, body.begin + body.size_bytes)
             self._loop.call_later(OPENED_BY_S, body.close)
             return None
         proto.response_bytes(status, headers, body)

@@ -14,6 +14,7 @@ Errors of the HTTP edge, and the one table from every error to its status; `serv
         ├── UnsupportedMediaType    a Content-Type or Content-Encoding that is not taken
         ├── NotAcceptable           a format that is not given
         ├── InvalidParameter        something in the query or a header
+        ├── RangeNotSatisfiable     a part of a download that there is not
         ├── ModelNotFound           a model named in the path
         ├── InvalidInference        an inference request that is not as the protocol or the model's card has it
         ├── InvalidEncoding         a compressed body that does not unpack
@@ -51,6 +52,7 @@ from worker.errors import (
     JobNotFinished,
     JobNotFound,
     JobStateConflict,
+    QueueFull,
     QueueUnavailable,
     ReferenceRefused,
     ResultsDamaged,
@@ -60,6 +62,7 @@ from worker.errors import (
     TooManyJobs,
     UnsupportedFormat,
     UploadTooLarge,
+    WebhookRefused,
 )
 from worker.requests import InvalidJson, InvalidRequest, TooManySeries
 
@@ -177,6 +180,14 @@ class InvalidParameter(HttpError):
         super().__init__(f"{name}: {reason}")
 
 
+class RangeNotSatisfiable(HttpError):
+    """A part of a download that begins behind its end."""
+
+    def __init__(self, *, size_bytes: int) -> None:
+        self.headers = {"Content-Range": f"bytes */{size_bytes}"}
+        super().__init__(f"the file has {size_bytes} bytes, and the Range begins behind them")
+
+
 class ModelNotFound(HttpError):
     """A model or version named in the path that is not there."""
 
@@ -281,6 +292,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     TooManySeries: Problem(413, "too-many-series", "Too many series for one request"),
     TooManyCloses: Problem(413, "too-many-closes", "Too many closes for one request"),
     TooManyDays: Problem(413, "too-many-days", "Too many days ahead for one request"),
+    RangeNotSatisfiable: Problem(416, "range-not-satisfiable", "There is no such part"),
     UnsupportedMediaType: Problem(415, "unsupported-media-type", "The body's type is not taken"),
     UnsupportedFormat: Problem(415, "unsupported-media-type", "The body's type is not taken"),
     EmptyRequest: Problem(422, "empty-request", "There is nothing to forecast"),
@@ -289,6 +301,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     UnknownLevel: Problem(422, "unknown-level", "The model does not give this level"),
     DigestMismatch: Problem(422, "digest-mismatch", "The body is not what its Content-Digest says"),
     ReferenceRefused: Problem(422, "reference-refused", "The file cannot be had"),
+    WebhookRefused: Problem(422, "webhook-refused", "The webhook is not called by this service"),
     TableError: Problem(422, "invalid-table", "The upload cannot be read"),
     InvalidRequest: Problem(422, "invalid-request", "The request is not as documented"),
     InvalidParameter: Problem(422, "invalid-parameter", "A parameter is not as documented"),
@@ -300,6 +313,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     TooManyBytes: Problem(429, "too-many-bytes", "Too much input is stored"),
     RateLimited: Problem(429, "rate-limited", "Too many requests"),
     QueueUnavailable: Problem(503, "queue-unavailable", "The job queue does not answer"),
+    QueueFull: Problem(503, "queue-full", "The job queue has no room"),
     IntakeBusy: Problem(503, "overloaded", "Too many requests at a time"),
     Overloaded: Problem(503, "overloaded", "Too many requests at a time"),
     DiskBusy: Problem(503, "overloaded", "Too many requests at a time"),

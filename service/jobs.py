@@ -1,30 +1,27 @@
-"""``/v1/jobs``: submit, look, read, cancel."""
+"""``/v1/jobs``: submit, look, cancel, resume, read, delete."""
 
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
-from flask import Blueprint, Request, Response, request
-from werkzeug.wsgi import wrap_file
+from flask import Blueprint, Response, g, request
 
-from models.bounds import DEFAULT_MODEL
-from models.errors import UnknownLevel, UnknownModel
 from models.repository import Repository
-from service.bodies import open_body
-from service.errors import InvalidParameter, NotAcceptable
+from service import query, submissions
+from service.admission import ADMIN, LOCAL, Caller
+from service.downloads import FORMATS, send, wanted_format
+from service.errors import InvalidParameter
 from service.settings import ServiceSettings
-from worker.answers import encode, level_columns
-from worker.downloads import Download
-from worker.intake import Upload
-from worker.jobs import Jobs, Wishes
-from worker.media_types import CSV, JSON, NDJSON
-from worker.reading.formats import MEDIA_TYPES
-from worker.requests import Options
+from worker.answers import encode
+from worker.jobs import Jobs
+from worker.ledger import STATUSES, Status
+from worker.media_types import JSON
 from worker.views import Job
 
-DOWNLOADS = {"ndjson": NDJSON, "csv": CSV}
 MAX_LISTED = 1000
-MAX_KEY_LENGTH = 200
-SENT_BYTES = 256 * 1024
+LISTED = 100
+"""Most jobs of a page, and as many as it has where nobody says."""
 
 
 def routes(models: Repository, jobs: Jobs, settings: ServiceSettings) -> Blueprint:
@@ -33,39 +30,42 @@ def routes(models: Repository, jobs: Jobs, settings: ServiceSettings) -> Bluepri
 
     @views.post("/v1/jobs")
     def post_job() -> Response:
-        _only(request, "model", "version", "levels")
-        options = _options(request)
-        _check_options(models, options)
-        key = _idempotency_key(request)
-        body = open_body(request, most=settings.max_job_bytes, media_types=MEDIA_TYPES)
-        job = jobs.submit(Upload(body, request.mimetype), wishes=Wishes(options=options), idempotency_key=key)
-        answer = _answer(view(job), 202)
-        answer.headers["Location"] = f"/v1/jobs/{job.id}"
-        return answer
+        source, wishes, key = submissions.read(request, models, settings)
+        job = jobs.submit(source, wishes=wishes, owner=_owner(g.caller), idempotency_key=key)
+        return _answer(view(job), 202, Location=f"/v1/jobs/{job.id}")
 
     @views.get("/v1/jobs")
     def list_jobs() -> Response:
-        _only(request, "limit")
-        limit = _whole_number(request, "limit", least=1, most=MAX_LISTED) or 100
-        return _answer({"jobs": [view(job) for job in jobs.page(limit=limit).jobs]})
+        return _page(jobs)
 
     @views.get("/v1/jobs/<job_id>")
     def get_job(job_id: str) -> Response:
-        return _answer(view(jobs.get(job_id)))
+        return _answer(view(jobs.get(job_id, owner=_sees())))
+
+    @views.delete("/v1/jobs/<job_id>")
+    def delete_job(job_id: str) -> Response:
+        jobs.delete(job_id, owner=_sees())
+        return Response(status=204)
 
     @views.post("/v1/jobs/<job_id>/cancel")
     def cancel_job(job_id: str) -> Response:
-        return _answer(view(jobs.cancel(job_id)))
+        return _answer(view(jobs.cancel(job_id, owner=_sees())))
+
+    @views.post("/v1/jobs/<job_id>/resume")
+    def resume_job(job_id: str) -> Response:
+        return _answer(view(jobs.resume(job_id, owner=_sees())))
 
     @views.get("/v1/jobs/<job_id>/results")
     def get_results(job_id: str) -> Response:
-        suffix = _format(request)
-        return _download(jobs.results(job_id, DOWNLOADS[suffix]), f"{job_id}-results.{suffix}")
+        suffix = wanted_format(request)
+        found = jobs.results(job_id, FORMATS[suffix], owner=_sees())
+        return send(request, found, f"{job_id}-results.{suffix}")
 
     @views.get("/v1/jobs/<job_id>/errors")
     def get_errors(job_id: str) -> Response:
-        suffix = _format(request)
-        return _download(jobs.errors(job_id, DOWNLOADS[suffix]), f"{job_id}-errors.{suffix}")
+        suffix = wanted_format(request)
+        found = jobs.errors(job_id, FORMATS[suffix], owner=_sees())
+        return send(request, found, f"{job_id}-errors.{suffix}")
 
     return views
 
@@ -77,91 +77,38 @@ def view(job: Job) -> dict[str, Any]:
     return {**msgspec.to_builtins(job), "links": links}
 
 
-def _answer(document: dict[str, Any], status: int = 200) -> Response:
-    return Response(encode(document), status, content_type=JSON)
+def _owner(caller: Caller) -> str:
+    """Whose a job is that a caller submits."""
+    return "" if caller is LOCAL else caller.key_id
 
 
-def _download(found: Download, name: str) -> Response:
-    """A file that lies ready; the length that is told gives away an answer that was cut off."""
-    sent = wrap_file(request.environ, found.open_here(), SENT_BYTES)
-    answer = Response(sent, content_type=found.media_type, direct_passthrough=True)
-    answer.content_length = found.size_bytes
-    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+def _sees() -> str | None:
+    """Whose jobs there are for the caller: their own; for an operator all."""
+    caller: Caller = g.caller
+    return None if ADMIN in caller.scopes else _owner(caller)
+
+
+def _page(jobs: Jobs) -> Response:
+    query.allow(request.args, "limit", "after", "status", "model", repeated=["status"])
+    limit = query.whole_number(request.args, "limit", least=1, most=MAX_LISTED) or LISTED
+    after, model = query.text(request.args, "after"), query.text(request.args, "model")
+    status = _statuses()
+    page = jobs.page(owner=_sees(), limit=limit, after=after, status=status, model=model)
+    answer = _answer({"jobs": [view(job) for job in page.jobs], "next": page.next})
+    if page.next:
+        asked = {"limit": limit, "after": page.next, "status": ",".join(status), "model": model}
+        following = urlencode({name: value for name, value in asked.items() if value}, safe=",")
+        answer.headers["Link"] = f'</v1/jobs?{following}>; rel="next"'
     return answer
 
 
-def _format(asked: Request) -> str:
-    """The format of a download, by ``?format=`` or else by Accept."""
-    _only(asked, "format")
-    if (given := asked.args.get("format")) is not None:
-        if given not in DOWNLOADS:
-            raise InvalidParameter(name="format", reason=f"{given[:60]!r} is none of {', '.join(DOWNLOADS)}")
-        return given
-    if not asked.accept_mimetypes:
-        return "ndjson"
-    best = asked.accept_mimetypes.best_match(DOWNLOADS.values())
-    if best is None:
-        raise NotAcceptable(given=asked.headers["Accept"][:60], known=DOWNLOADS.values())
-    return next(suffix for suffix, media_type in DOWNLOADS.items() if media_type == best)
+def _statuses() -> list[Status]:
+    given = query.texts(request.args, "status")
+    for each in given:
+        if each not in STATUSES:
+            raise InvalidParameter(name="status", reason=f"{each[:60]!r} is none of {', '.join(STATUSES)}")
+    return [each for each in STATUSES if each in given]
 
 
-def _only(asked: Request, *known: str) -> None:
-    """Refuse parameters that nobody would look at, and those given twice."""
-    for name, values in asked.args.lists():
-        if name not in known:
-            raise InvalidParameter(name=name[:60], reason=f"is no parameter here; there are: {', '.join(known)}")
-        if len(values) > 1:
-            raise InvalidParameter(name=name, reason=f"is there {len(values)} times; give it once")
-
-
-def _whole_number(asked: Request, name: str, *, least: int, most: int | None = None) -> int | None:
-    given = asked.args.get(name)
-    if given is None:
-        return None
-    wanted = f"a whole number, at least {least}" + ("" if most is None else f" and at most {most}")
-    if not (given.isascii() and given.isdecimal() and len(given) < 10):
-        raise InvalidParameter(name=name, reason=f"{given[:60]!r} is not {wanted}")
-    number = int(given)
-    if number < least or (most is not None and number > most):
-        raise InvalidParameter(name=name, reason=f"{number} is not {wanted}")
-    return number
-
-
-def _levels(asked: Request) -> list[float] | None:
-    given = asked.args.get("levels")
-    if given is None:
-        return None
-    try:
-        # A blank in place of an underscore, which Python takes in a number.
-        return [float(level) for level in given.replace("_", " ").split(",")]
-    except ValueError:
-        reason = f"{given[:60]!r} is not a list of numbers like 0.05,0.5,0.95"
-        raise InvalidParameter(name="levels", reason=reason) from None
-
-
-def _options(asked: Request) -> Options:
-    """Model, version and levels by the query; a JSON body says them itself, beside its series."""
-    if asked.mimetype == JSON and asked.args:
-        raise InvalidParameter(name=next(iter(asked.args))[:60], reason="belongs in the JSON body, beside `series`")
-    model = asked.args.get("model", DEFAULT_MODEL)
-    return Options(model=model, version=_whole_number(asked, "version", least=1), levels=_levels(asked))
-
-
-def _check_options(models: Repository, options: Options) -> None:
-    """Refuse what cannot be answered before an upload is read, and name the parameter."""
-    try:
-        level_columns(options.levels, models.card(options.model, options.version).levels)
-    except UnknownModel as error:
-        raise InvalidParameter(name="model" if error.version is None else "version", reason=str(error)) from error
-    except UnknownLevel as error:
-        raise InvalidParameter(name="levels", reason=str(error)) from error
-
-
-def _idempotency_key(asked: Request) -> str | None:
-    key = asked.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    if not (0 < len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
-        reason = f"has {len(key)} characters; it is 1 to {MAX_KEY_LENGTH} printable ASCII characters"
-        raise InvalidParameter(name="Idempotency-Key", reason=reason)
-    return key
+def _answer(document: Mapping[str, Any], status: int = 200, **headers: str) -> Response:
+    return Response(encode(document), status, headers=headers, content_type=JSON)

@@ -28,17 +28,28 @@ from service.oip.schemas import (
     StatisticsAnswer,
 )
 from service.parameters import (
+    AFTER,
+    DIGEST,
+    ENCODING,
+    EXPIRES,
     FORMAT,
     HEADERS,
+    IF_NONE_MATCH,
+    IF_RANGE,
+    JOIN,
     KEY,
     LEVELS,
     LIMIT,
+    LISTED_MODEL,
     MODEL,
     MODEL_VERSION,
     OF_STATUS,
     PARAMETERS,
+    RANGE,
     SPLIT,
+    STATUS,
     TEXT,
+    WEBHOOK,
     headers,
     refer,
 )
@@ -49,6 +60,7 @@ from service.schemas import (
     JobAnswer,
     JobBody,
     JobList,
+    JobReference,
     ModelDetails,
     ModelList,
     ProblemAnswer,
@@ -59,7 +71,7 @@ from service.schemas import (
 )
 from service.scrape import OPENMETRICS, PLAIN
 from service.serving import ServingRequest
-from worker.media_types import CSV, JSON, NDJSON
+from worker.media_types import ARROW_FILE, ARROW_STREAM, CSV, JSON, NDJSON, PARQUET
 from worker.requests import ForecastRequest, Series
 
 TAGS = {
@@ -76,17 +88,22 @@ DESCRIPTION = (
     f"Content-Length; under {PROTOCOL} its Content-Encoding may be gzip or deflate. X-Request-Id names a request and "
     "comes back."
 )
-LINES = {
-    NDJSON: {**TEXT, "minLength": 1, "description": "a `Series` a line"},
+COLUMNAR = (PARQUET, ARROW_FILE, ARROW_STREAM)
+UPLOADS = {
+    JSON: {"anyOf": [refer("schemas", "JobBody"), refer("schemas", "JobReference")]},
+    NDJSON: {**TEXT, "minLength": 1, "description": "a `Series` a line, or an object with `id`, `date` and `close`"},
     CSV: {**TEXT, "minLength": 1, "description": "`id,date,close`, a date column and one a ticker, or `id,closes`"},
+    **{each: {"description": "`id`, `date` and `close`, or `id` and a list `closes`"} for each in COLUMNAR},
 }
 RESULTS = {
     NDJSON: {**TEXT, "description": "a `Forecast` a line"},
     CSV: {**TEXT, "description": "`id,as_of,last_close,median` and a column for each level"},
+    **{each: {"description": "the same columns"} for each in COLUMNAR},
 }
 ERRORS = {
     NDJSON: {**TEXT, "description": "a line for each: `row`, its place from 0; `id`; and `error`"},
     CSV: {**TEXT, "description": "`row,id,error`"},
+    **{each: {"description": "the same columns"} for each in COLUMNAR},
 }
 SERIES = {"id": "yesterday and today", "closes": [101.5, 102.25]}
 API_KEY = {
@@ -97,7 +114,7 @@ API_KEY = {
 }
 EXAMPLES: dict[tuple[str, Any], Any] = {
     (JSON, ForecastRequest): {"series": [SERIES]},
-    (JSON, JobBody): {"series": [SERIES, {"id": "KO", "closes": [62.38, 62.86, 63.24], "as_of": "2022-12-28"}]},
+    (JSON, str): {"series": [SERIES, {"id": "KO", "closes": [62.38, 62.86, 63.24], "as_of": "2022-12-28"}]},
     (JSON, InferenceBody): {
         "inputs": [
             {"name": "closes", "shape": [1, 2], "datatype": "FP32", "data": [101.5, 102.25]},
@@ -112,6 +129,15 @@ EXAMPLES: dict[tuple[str, Any], Any] = {
 }
 """By media type and type, that of text for a schema."""
 TENSORS = {JSON: InferenceAnswer, OCTETS: {"description": "the same as JSON, and the raw tensors behind it"}}
+UNCHANGED = ("ETag", "Accept-Ranges")
+"""Headers of what one has already."""
+OF_DOWNLOADS: dict[str, Any] = {
+    "problems": (406, 409, 410, 416, 422, 507),
+    "parameters": (FORMAT, RANGE, IF_RANGE, IF_NONE_MATCH),
+    "also": (206,),
+    "bare": (304,),
+    "headers": (*UNCHANGED, "Content-Disposition", "Content-Range", "Content-Digest", "Repr-Digest"),
+}
 INDEX = {"type": "array", "items": refer("schemas", "IndexEntry")}
 PACKED = ("Vary", "Content-Encoding", LENGTH_HEADER)
 OF_BODIES = (400, 408, 411, 413, 415, 507)
@@ -133,7 +159,8 @@ class Operation(NamedTuple):
             has it; those that follow from its path and body are not among them.
         takes: By media type, what its body is.
         parameters: In query and header.
-        also: Another status with an answer of the same shape.
+        also: Other statuses with an answer of the same shape.
+        bare: Statuses that have no body, where all goes well, too.
         optional: Whether the body may be left out.
         headers: Names of headers of its answer where all goes well, besides those of every answer.
         links: Operations on the job that it answers.
@@ -148,7 +175,8 @@ class Operation(NamedTuple):
     problems: tuple[int, ...] = ()
     takes: Mapping[str, Any] = MappingProxyType({})
     parameters: tuple[dict[str, Any], ...] = ()
-    also: int | None = None
+    also: tuple[int, ...] = ()
+    bare: tuple[int, ...] = ()
     optional: bool = False
     headers: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
@@ -166,7 +194,12 @@ class Operation(NamedTuple):
         found |= set(OF_BODIES) if self.takes else set()
         found |= set() if self.path in HEALTH else {503}
         found |= set() if self.scope == OPEN else {401, 403, 429}
-        return found - {self.status, self.also}
+        return found - self.good
+
+    @property
+    def good(self) -> set[int]:
+        """Those where all goes well, or is told in the same shape."""
+        return {self.status, *self.also, *self.bare}
 
 
 def _of_model(
@@ -197,22 +230,33 @@ OPERATIONS = (
     ),
     Operation(
         "post", "/v1/jobs", "submitJob", "Forecast many series in the background",
-        202, {JSON: JobAnswer}, (422, 429), {JSON: JobBody} | LINES, (MODEL, MODEL_VERSION, LEVELS, KEY),
+        202, {JSON: JobAnswer}, (422, 429), UPLOADS,
+        (MODEL, MODEL_VERSION, LEVELS, JOIN, WEBHOOK, EXPIRES, KEY, ENCODING, DIGEST),
         headers=("Location",), links=("getJob", "cancelJob", "getResults", "getErrors"),
     ),
-    Operation("get", "/v1/jobs", "listJobs", "The newest jobs", 200, {JSON: JobList}, (422,), parameters=(LIMIT,)),
+    Operation(
+        "get", "/v1/jobs", "listJobs", "Your jobs, newest first, a page at a time",
+        200, {JSON: JobList}, (422,), parameters=(LIMIT, AFTER, STATUS, LISTED_MODEL), headers=("Link",),
+    ),
     Operation("get", "/v1/jobs/{job_id}", "getJob", "How far a job is", 200, {JSON: JobAnswer}),
     Operation(
+        "delete", "/v1/jobs/{job_id}", "deleteJob", "Delete an ended job with its files", 204, {}, (409,),
+    ),
+    Operation(
         "post", "/v1/jobs/{job_id}/cancel", "cancelJob", "Cancel a job; what is done is kept", 200, {JSON: JobAnswer},
-        links=("getJob", "getResults", "getErrors"),
+        links=("getJob", "getResults", "getErrors", "resumeJob", "deleteJob"),
+    ),
+    Operation(
+        "post", "/v1/jobs/{job_id}/resume", "resumeJob", "Let a failed or cancelled job go on with what is missing",
+        200, {JSON: JobAnswer}, (409, 429), links=("getJob", "cancelJob"),
     ),
     Operation(
         "get", "/v1/jobs/{job_id}/results", "getResults", "An ended job's forecasts, in the order of its input",
-        200, RESULTS, (406, 409, 410, 422, 507), parameters=(FORMAT,), headers=("Content-Disposition",),
+        200, RESULTS, **OF_DOWNLOADS,
     ),
     Operation(
         "get", "/v1/jobs/{job_id}/errors", "getErrors", "An ended job's rows that could not be forecast, and why",
-        200, ERRORS, (406, 409, 410, 422, 507), parameters=(FORMAT,), headers=("Content-Disposition",),
+        200, ERRORS, **OF_DOWNLOADS,
     ),
     Operation("get", "/v2", "serverMetadata", "The service, as the protocol has it", 200, {JSON: ServerMetadata}),
     Operation("get", "/v2/health/live", "live", "The process is up, for the protocol", 200, {JSON: Live}),
@@ -242,7 +286,7 @@ OPERATIONS = (
         200, {JSON: Applied}, takes={JSON: LoadRequest}, optional=True,
     ),
     Operation("get", "/healthz", "isUp", "The process is up", 200, {JSON: Health}),
-    Operation("get", "/readyz", "isReady", "It can forecast", 200, {JSON: Readiness}, also=503),
+    Operation("get", "/readyz", "isReady", "It can forecast", 200, {JSON: Readiness}, also=(503,)),
     Operation("get", "/metrics", "metrics", "Counts and times for Prometheus", 200, {PLAIN: TEXT, OPENMETRICS: TEXT}),
     Operation("get", "/problems", "listProblems", "The types of errors", 200, {JSON: ProblemList}),
     Operation("get", "/openapi.json", "describe", "This document", 200, {JSON: {"type": "object"}}),
@@ -282,7 +326,8 @@ def _schemas() -> tuple[dict[Any, Any], dict[str, Any]]:
     """The schema of each type in the table, and those they refer to."""
     used = {kind for each in OPERATIONS for put in (each.answers, each.takes) for kind in put.values()
             if isinstance(kind, type)}  # fmt: skip
-    types = [*sorted(used | {ProblemAnswer, InferenceError, IndexEntry, Series}, key=lambda kind: kind.__name__)]
+    named = {ProblemAnswer, InferenceError, IndexEntry, JobBody, JobReference, Series}
+    types = [*sorted(used | named, key=lambda kind: kind.__name__)]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     return dict(zip(types, schemas, strict=True)), components
 
@@ -312,8 +357,10 @@ def _told(each: Operation, status: int) -> str:
 
 
 def _operation(each: Operation) -> dict[str, Any]:
-    answers = {each.status: each.answers} | ({each.also: each.answers} if each.also else {})
-    responses = {status: _answer(_outcome(status), put, *each.headers) for status, put in answers.items()}
+    responses = {
+        status: _answer(_outcome(status), {} if status in each.bare else each.answers, *_headers_of(each, status))
+        for status in each.good
+    }
     responses |= {status: refer("responses", _refusal(each, status)) for status in each.statuses}
     if each.links:
         responses[each.status]["links"] = {name: _link(name) for name in each.links}
@@ -331,6 +378,10 @@ def _operation(each: Operation) -> dict[str, Any]:
     return entry
 
 
+def _headers_of(each: Operation, status: int) -> list[str]:
+    return [name for name in each.headers if status not in each.bare or name in UNCHANGED]
+
+
 def _security(each: Operation) -> list[dict[str, list[str]]]:
     if each.scope == OPEN:
         return []
@@ -338,7 +389,9 @@ def _security(each: Operation) -> list[dict[str, list[str]]]:
 
 
 def _outcome(status: int) -> str:
-    return "All went well" if status < 400 else "It cannot"
+    return {206: "The part that was asked for", 304: "What you have is what there is"}.get(
+        status, "All went well" if status < 400 else "It cannot"
+    )
 
 
 def _answer(text: str, media_types: Mapping[str, Any], *names: str | None) -> dict[str, Any]:

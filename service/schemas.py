@@ -10,9 +10,10 @@ import msgspec
 from msgspec import Meta
 
 from models.bundle import Card
+from worker.job_requests import JobInput, JobOptions
 from worker.ledger import Status
-from worker.requests import Options
-from worker.views import Counts, Job, JobModel
+from worker.reading.formats import MEDIA_TYPES
+from worker.views import Counts, Job, JobModel, Webhook
 
 SHA256 = "[0-9a-f]{64}"
 JOB_ID = "[0-9a-f]{32}"
@@ -32,14 +33,27 @@ Quantiles = dict[Annotated[str, Meta(pattern=r"^0\.[0-9]+$")], Price]
 Version = Annotated[int, Meta(ge=1)]
 
 
-class JobBody(Options, forbid_unknown_fields=True, kw_only=True):
+class JobBody(JobOptions, forbid_unknown_fields=True, kw_only=True):
     """
-    A job as one JSON document: the body of `POST /v1/forecasts`, but for the horizon.
+    A job as one JSON document: the body of `POST /v1/forecasts`, but for the horizon, and what a job may say besides.
 
     A series that is not as it should be (`Series`) does not stop the job: it is one row of the errors.
     """
 
     series: Annotated[list[AnySeries], Meta(min_length=1)]
+    horizon: Literal[1] = 1
+
+
+class JobFile(JobInput, forbid_unknown_fields=True, kw_only=True):
+    """A file in an upload's place, below what the operator allows; by its suffix unless a media type is given."""
+
+    media_type: Annotated[str, Meta(extra_json_schema={"enum": [*MEDIA_TYPES]})] | None = None
+
+
+class JobReference(JobOptions, forbid_unknown_fields=True, kw_only=True):
+    """A job of a file that is there already; a body of at most 64 KiB."""
+
+    input: JobFile
     horizon: Literal[1] = 1
 
 
@@ -165,9 +179,16 @@ class JobAnswer(Job, frozen=True, forbid_unknown_fields=True, kw_only=True):
     progress: Annotated[float, Meta(ge=0, le=1)]
     created_at: Moment
     started_at: Moment | None
+    finalizing_at: Moment | None
+    cancelling_at: Moment | None
     finished_at: Moment | None
     expires_at: Moment
     reason: str | None
+    rows_per_second: Annotated[float, Meta(ge=0)] | None
+    seconds_left: Annotated[float, Meta(ge=0)] | None
+    source: Name
+    joined: list[Name]
+    webhook: "WebhookAnswer | None"
     links: Links
 
 
@@ -187,10 +208,19 @@ class CountsAnswer(Counts, frozen=True, forbid_unknown_fields=True):
     failed: Count
 
 
+class WebhookAnswer(Webhook, frozen=True, forbid_unknown_fields=True):
+    """Who is told of a job's end, and what became of that; the state is empty while the job has not ended."""
+
+    url: Name
+    state: Literal["", "pending", "delivered", "failed"]
+    attempts: Count
+
+
 class JobList(msgspec.Struct, forbid_unknown_fields=True):
-    """Jobs, the newest first."""
+    """Jobs, the newest first, and the cursor of those behind them, for `after`; null where there are none."""
 
     jobs: list[JobAnswer]
+    next: Name | None
 
 
 class Health(msgspec.Struct, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -28,8 +29,21 @@ MEDIA_TYPES = {
     ".ndjson": "application/x-ndjson",
     ".jsonl": "application/x-ndjson",
     ".json": "application/json",
+    ".parquet": "application/vnd.apache.parquet",
+    ".arrow": "application/vnd.apache.arrow.file",
+    ".arrows": "application/vnd.apache.arrow.stream",
 }
-SUFFIXES = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+"""Of files by their suffix, as `worker.reading.formats` has them, which takes long to import."""
+ENCODINGS = {".gz": "gzip", ".zst": "zstd"}
+"""By a second suffix behind the first, as in prices.csv.gz."""
+SUFFIXES = {
+    ".csv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".arrows": "arrows",
+}
 ENDED = ("completed", "failed", "cancelled", "expired")
 DONE, ROWS_FAILED, STOPPED = 0, 3, 130
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.05, 1.0
@@ -45,6 +59,26 @@ class UnknownSuffix(InputError):
 
     def __init__(self, *, name: str, known: Mapping[str, str]) -> None:
         super().__init__(f"{name!r} ends in none of {', '.join(known)}, so its format is unknown; rename it")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file, what it holds, and how it is packed, empty where it is not."""
+
+    file: Path
+    media_type: str
+    encoding: str
+
+    @classmethod
+    def of(cls, file: Path) -> "Upload":
+        """
+        By the file's name.
+
+        Raises:
+            UnknownSuffix: It does not say what the file holds.
+        """
+        encoding = ENCODINGS.get(file.suffix.lower(), "")
+        return cls(file, _known(file.stem if encoding else file.name, MEDIA_TYPES), encoding)
 
 
 class Interrupts:
@@ -102,7 +136,7 @@ def score_file(
         file: The series; the suffix says the format.
         output: Path of the forecasts, its suffix one of `SUFFIXES`; ``-`` is standard output.
         url: The service; None for the one that this environment's settings describe.
-        options: model, version, levels; None where the service is to choose.
+        options: model, version, levels, join, webhook; None where the service is to choose.
         detach: Submit only.
         as_json: Print the job on standard output.
 
@@ -117,7 +151,7 @@ def score_file(
         ServiceAway: Nothing answers.
         ServiceFailed: The service answered, and could not do it.
     """
-    media_type = _known(file.name, MEDIA_TYPES)
+    upload = Upload.of(file)
     suffix = _output_format(output, as_json=as_json)
     query = {name: str(value) for name, value in options.items() if value is not None}
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -125,7 +159,7 @@ def score_file(
     with Interrupts() as interrupts, _client(url, console, interrupts) as client:
         client.check_access()
         with _progress(console) as progress:
-            job = _submit(client, file, media_type, query, progress, interrupts)
+            job = _submit(client, upload, query, progress, interrupts)
             if not detach:
                 job = _follow(client, job, progress, interrupts)
         if as_json:
@@ -152,8 +186,7 @@ def _client(url: str | None, console: Console, interrupts: Interrupts) -> Client
 
 def _submit(
     client: Client,
-    file: Path,
-    media_type: str,
+    upload: Upload,
     query: Mapping[str, str],
     progress: Progress,
     interrupts: Interrupts,
@@ -164,7 +197,7 @@ def _submit(
     Ctrl-C is put off from the upload's last part on, when the service may make the job. The key comes from content and
     options, so that a run whose answer was lost does not make a second job.
     """
-    size_bytes = file.stat().st_size
+    size_bytes = upload.file.stat().st_size
     task = progress.add_task("sending", total=size_bytes, detail="")
 
     def sending(sent: int) -> None:
@@ -174,15 +207,16 @@ def _submit(
 
     def attempt(key: str) -> Document:
         return client.submit(
-            lambda: file.open("rb"),
+            lambda: upload.file.open("rb"),
             size_bytes=size_bytes,
-            media_type=media_type,
+            media_type=upload.media_type,
+            encoding=upload.encoding,
             options=query,
             key=key,
             on_sending=sending,
         )
 
-    key = _key(file, media_type, query)
+    key = _key(upload, query)
     while True:
         interrupts.release()
         try:
@@ -294,11 +328,12 @@ def _known(name: str, known: Mapping[str, str]) -> str:
     return known[suffix]
 
 
-def _key(file: Path, media_type: str, query: Mapping[str, str]) -> str:
+def _key(upload: Upload, query: Mapping[str, str]) -> str:
     """An Idempotency-Key: the hash of a file and what is to be done with it."""
-    with file.open("rb") as content:
+    with upload.file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256")
-    digest.update(orjson.dumps([media_type, dict(query)], option=orjson.OPT_SORT_KEYS))
+    kind = [upload.media_type, upload.encoding]
+    digest.update(orjson.dumps([*kind, dict(query)], option=orjson.OPT_SORT_KEYS))
     return digest.hexdigest()
 
 

@@ -80,8 +80,12 @@ class Blobs(ABC):
         """A file to read and seek in."""
 
     @abstractmethod
-    def open_here(self, name: str) -> BinaryIO:
-        """A file with a descriptor: itself, or a copy of it on this machine that is gone once it is closed."""
+    def open_here(self, name: str, first: int, last: int) -> BinaryIO:
+        """
+        A part of a file, its first and last byte included, as a file with a descriptor that is open where it begins.
+
+        The file itself, or a copy of the part on this machine that is gone once it is closed.
+        """
 
     @abstractmethod
     def exists(self, name: str) -> bool:
@@ -119,6 +123,15 @@ class Blobs(ABC):
 def sha256(content: bytes) -> str:
     """The digest by which the ledger knows a result file."""
     return hashlib.sha256(content).hexdigest()
+
+
+def parts(file: BinaryIO, first: int, last: int, *, part_bytes: int) -> Iterator[bytes]:
+    """The bytes of a file from one place to another, both of them included."""
+    file.seek(first)
+    left = last + 1 - first
+    while left > 0 and (part := file.read(min(part_bytes, left))):
+        yield part
+        left -= len(part)
 
 
 def open_columns(source: pa.NativeFile, columns: Sequence[str] | None) -> pa.ipc.RecordBatchFileReader:

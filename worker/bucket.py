@@ -12,7 +12,6 @@ import logging
 import mmap
 import os
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from models.errors import SettingError
-from worker.blobs import BUCKETS, JOB_ID, SCRATCH, Blobs, open_columns, untouched
+from worker.blobs import BUCKETS, JOB_ID, SCRATCH, Blobs, open_columns, parts, untouched
 
 CONNECT_TIMEOUT_S, SILENCE_TIMEOUT_S, ATTEMPTS = 1.0, 3.0, 2
 """A bucket that does not answer is an error after one of the time-outs, as often as it is asked."""
@@ -93,11 +92,12 @@ class Bucket(Blobs):
         with self._in_words(name):
             return cast(BinaryIO, self._files.open_input_file(self._path(name)))
 
-    def open_here(self, name: str) -> BinaryIO:
+    def open_here(self, name: str, first: int, last: int) -> BinaryIO:
         file = tempfile.TemporaryFile(dir=self.scratch_folder)  # noqa: SIM115 - whoever asked for it closes it
         try:
             with self._in_words(name), self._files.open_input_file(self._path(name)) as source:
-                shutil.copyfileobj(source, file, PIECE_BYTES)
+                for part in parts(source, first, last, part_bytes=PIECE_BYTES):
+                    file.write(part)
             file.seek(0)
         except BaseException:
             file.close()

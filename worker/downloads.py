@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from worker import results
 from worker.answers import level_columns
-from worker.blobs import Blobs, sha256
+from worker.blobs import Blobs, parts, sha256
 from worker.chunks import input_name, result_name
 from worker.errors import ResultsDamaged, StorageUnavailable
-from worker.formats import SUFFIXES, Shape, check_format, open_writer, parts
+from worker.formats import SUFFIXES, Shape, check_format, open_writer
 from worker.ledger import Done, Record
 
 PART_BYTES = 4 * 1024 * 1024
@@ -58,15 +58,17 @@ class Download:
             file = self._blobs.open(self._name)
         return _closing(file, first, last)
 
-    def open_here(self) -> BinaryIO:
+    def open_here(self, first: int, last: int) -> BinaryIO:
         """
-        The whole as a file with a descriptor, which whoever asked closes.
+        Its bytes from one place to another, both included, in a file with a descriptor, which whoever asked closes.
+
+        The file may be longer, at both ends; it is open at the first of the bytes.
 
         Raises:
             StorageUnavailable: It cannot be opened, or copied here.
         """
         with _storage():
-            return self._blobs.open_here(self._name)
+            return self._blobs.open_here(self._name, first, last)
 
 
 class _Rendered(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ What can go wrong with a job. Grows from the core's tree (models/errors.py).
         ├── IntakeBusy              as many uploads are being read as may be at a time
         ├── ResultsDamaged          a chunk's file is not the one that the ledger knows
         ├── StorageUnavailable      the jobs' folder cannot be written; nothing was accepted
+        ├── QueueFull               Redis is near the end of its memory
         └── QueueUnavailable        Redis did not answer
 """
 
@@ -158,6 +159,16 @@ class StorageUnavailable(JobError):
 
     def __init__(self, *, reason: str) -> None:
         super().__init__(f"the disk of the jobs cannot be written ({reason}); nothing was changed, try again later")
+
+
+class QueueFull(JobError):
+    """Redis is near the end of its memory, so that no job is let in; nothing was changed."""
+
+    def __init__(self, *, used_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"the job queue has {used_bytes} of {limit_bytes} bytes in use; no job is let in until it has room again, "
+            "which jobs give that are deleted or expire"
+        )
 
 
 class QueueUnavailable(JobError):

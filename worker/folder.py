@@ -53,8 +53,10 @@ class Folder(Blobs):
         with self._there():
             return (self._root / name).open("rb")
 
-    def open_here(self, name: str) -> BinaryIO:
-        return self.open(name)
+    def open_here(self, name: str, first: int, last: int) -> BinaryIO:  # noqa: ARG002 - what follows does no harm
+        file = self.open(name)
+        file.seek(first)
+        return file
 
     def exists(self, name: str) -> bool:
         return (self._root / name).is_file()

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -251,12 +251,3 @@ def _text(value: Any) -> str:
 
 def _header(name: str) -> str:
     return '"' + name.replace('"', '""') + '"' if re.search(r'[",\r\n]', name) else name
-
-
-def parts(file: BinaryIO, first: int, last: int, *, part_bytes: int) -> Iterator[bytes]:
-    """The bytes of a file from one place to another, both of them included."""
-    file.seek(first)
-    left = last + 1 - first
-    while left > 0 and (part := file.read(min(part_bytes, left))):
-        yield part
-        left -= len(part)

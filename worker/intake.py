@@ -27,11 +27,11 @@ from worker.chunks import input_name
 from worker.digests import ContentDigest
 from worker.errors import IntakeBusy, TableError, UnsupportedFormat, UploadTooLarge
 from worker.intake_process import Handle, Report, Task, convert, raised, run, too_much_memory
+from worker.job_requests import JobOptions
 from worker.reading.formats import MEDIA_TYPES, TEXT_TYPES
 from worker.reading.limits import Limits
 from worker.reading.sources import ENCODINGS
 from worker.references import Reference
-from worker.requests import Options
 from worker.settings import WorkerSettings
 from worker.tables import Plan
 
@@ -71,24 +71,20 @@ class Stored:
         plan: How it was cut.
         sha256: Of its media type, encoding, joined columns and bytes; for a reference, of what tells the file from
             others and from itself at another time.
-        options: That hold for it.
+        options: That it brings itself, as a JSON document does; None where it says nothing.
         input_bytes: As it was sent, or as the referenced file is stored.
         source: Media type or URI, for people.
     """
 
     plan: Plan
     sha256: str
-    options: Options
+    options: JobOptions | None
     input_bytes: int
     source: str
 
 
 class Wishes(Protocol):
     """What `take` needs to know of a submission beside its series."""
-
-    @property
-    def options(self) -> Options:
-        """Model, version and levels."""
 
     @property
     def join(self) -> tuple[str, ...]:
@@ -142,7 +138,7 @@ def _take(source: Upload | Reference, job_id: str, blobs: Blobs, settings: Worke
         digest.update(report.fingerprint.encode())
         size_bytes = report.size_bytes
     where = source.media_type if isinstance(source, Upload) else source.uri
-    return Stored(report.plan, digest.hexdigest(), report.options or wishes.options, size_bytes, where)
+    return Stored(report.plan, digest.hexdigest(), report.options, size_bytes, where)
 
 
 def _kind(source: Upload | Reference, join: tuple[str, ...]) -> str:

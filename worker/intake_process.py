@@ -20,11 +20,11 @@ import pyarrow as pa
 
 from models.errors import NextdayError
 from worker.errors import TableError, UploadTooLarge
+from worker.job_requests import JobOptions
 from worker.reading.formats import read
 from worker.reading.limits import Limits
 from worker.reading.sources import Source
 from worker.references import Reference, open_reference
-from worker.requests import Options
 from worker.tables import Plan, write_chunks
 
 NICENESS = 5
@@ -100,7 +100,7 @@ class Report:
     """
 
     plan: Plan
-    options: Options | None
+    options: JobOptions | None
     fingerprint: str = ""
     size_bytes: int = 0
     peak_bytes: int = 0

@@ -3,9 +3,9 @@
 import logging
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import msgspec
@@ -28,12 +28,16 @@ from worker.errors import (
     JobNotFinished,
     JobNotFound,
     JobStateConflict,
+    QueueFull,
     QueueUnavailable,
+    ResultsDamaged,
     StorageUnavailable,
+    TableError,
     TooManyBytes,
     TooManyJobs,
 )
 from worker.intake import Stored, Upload, take
+from worker.job_requests import JobOptions
 from worker.ledger import ENDED, LOOKED_AT, READ_AT_ONCE, STATUSES, Done, Ledger, Limits, Record, Status, Submission
 from worker.references import Reference
 from worker.requests import Options
@@ -43,6 +47,8 @@ from worker.webhooks import check as check_webhook
 
 QUEUE_TIMEOUT_S = 1.0
 """Seconds that Redis may take to answer the service."""
+FULL = 0.8
+"""Share of Redis's memory beyond which no job is let in: work under way needs some, and a full Redis loses messages."""
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +58,10 @@ class Wishes:
     """
     What a submission may ask beside its series.
 
+    A JSON document brings its own, and then these count for nothing.
+
     Attributes:
-        options: Model, version and levels; a JSON upload brings its own.
+        options: Model, version and levels.
         join: Columns of the input that the results have too.
         webhook: Address to be told of the job's end.
         expires_in_h: Hours until the job and its files are deleted, at most the setting's.
@@ -63,6 +71,12 @@ class Wishes:
     join: tuple[str, ...] = ()
     webhook: str | None = None
     expires_in_h: float | None = None
+
+    @classmethod
+    def of(cls, given: JobOptions) -> "Wishes":
+        """Those that stand in JSON."""
+        options = Options(model=given.model, version=given.version, levels=given.levels)
+        return cls(options=options, join=tuple(given.join), webhook=given.webhook, expires_in_h=given.expires_in_h)
 
 
 class Page(NamedTuple):
@@ -74,19 +88,28 @@ class Page(NamedTuple):
 
 class Backlog(NamedTuple):
     """
-    What waits in the queue.
+    What waits in the queue, and what it has seen.
 
     Attributes:
         jobs: How many, by status; those that have ended are `ended`.
         chunks: Accepted and not done yet.
+        oldest_s: Age of the job that has waited longest for its first chunk to be begun, since it was submitted or
+            resumed; 0 where none waits.
+        rows: Of chunks that were done, ever, by `completed` and `failed`; what is done again counts again.
         workers: That gave a sign of life lately.
         lacking: Digests of models that jobs wait for and that some worker lacks.
+        memory_bytes: That Redis uses.
+        memory_limit_bytes: That it may use; 0 where nothing limits it.
     """
 
     jobs: dict[str, int]
     chunks: int
+    oldest_s: float
+    rows: dict[str, int]
     workers: int
     lacking: list[str]
+    memory_bytes: int
+    memory_limit_bytes: int
 
 
 class Jobs:
@@ -142,17 +165,18 @@ class Jobs:
             IdempotencyConflict: The key came before with something else.
             TooManyJobs: As many jobs are unfinished as are let in.
             TooManyBytes: As much input is stored as one owner may have.
+            QueueFull: Redis is near the end of its memory.
             StorageUnavailable: The upload cannot be written to disk.
         """
         if wishes.webhook:
             check_webhook(wishes.webhook, self._settings)
-        with _queue():
-            self._ledger.unfinished()  # a queue that is away is said before an upload is read
+        self._check_room()
         job_id = secrets.token_hex(16)
         try:
             stored = take(source, job_id=job_id, blobs=self._blobs, settings=self._settings, wishes=wishes)
-            forecaster = self._models.get(stored.options.model, stored.options.version)
-            levels = level_columns(stored.options.levels, forecaster.card.levels)
+            wishes = self._meant(source, stored, wishes)
+            forecaster = self._models.get(wishes.options.model, wishes.options.version)
+            levels = level_columns(wishes.options.levels, forecaster.card.levels)
             record = self._new_record(job_id, stored, forecaster.card, levels.values, wishes, owner)
         except OSError as error:
             self._blobs.delete(job_id)
@@ -280,13 +304,11 @@ class Jobs:
             ResultsDamaged: A file is missing or has changed.
             StorageUnavailable: There is no room for the file that is made of them.
         """
-        record, done = self._ended(job_id, owner)
-        return self._downloads.forecasts(record, done, media_type)
+        return self._download(self._downloads.forecasts, job_id, media_type, owner)
 
     def errors(self, job_id: str, media_type: str, *, owner: str | None = None) -> Download:
         """Rows of an ended job that have an error; raises as `results` does."""
-        record, done = self._ended(job_id, owner)
-        return self._downloads.errors(record, done, media_type)
+        return self._download(self._downloads.errors, job_id, media_type, owner)
 
     def queue_state(self) -> dict[str, object]:
         """Whether the queue answers, and who works on it; never raises."""
@@ -305,7 +327,33 @@ class Jobs:
         with _queue():
             workers = self._ledger.workers()
             lacking = sorted({digest for lacks in workers.values() for digest in lacks})
-            return Backlog(*self._ledger.backlog(), len(workers), lacking)
+            return Backlog(*self._ledger.backlog(), len(workers), lacking, *self._ledger.memory())
+
+    def _check_room(self) -> None:
+        """Say that the queue is away or full before an upload is read; what was accepted needs the rest of its room."""
+        with _queue():
+            used_bytes, limit_bytes = self._ledger.memory()
+        if limit_bytes and used_bytes > FULL * limit_bytes:
+            raise QueueFull(used_bytes=used_bytes, limit_bytes=limit_bytes)
+
+    def _meant(self, source: Upload | Reference, stored: Stored, wishes: Wishes) -> Wishes:
+        """What is wished for a job: by a JSON document itself, where the series stand in one."""
+        if stored.options is None:
+            return wishes
+        own = Wishes.of(stored.options)
+        if isinstance(source, Reference):
+            if wishes.options != Options() and wishes.options != own.options:
+                wanted = "a JSON document says itself, beside its series, what it is to be forecast with"
+                raise TableError(f"{source.uri[:200]!r}: {wanted}; leave model, version and levels out here")
+            own = replace(
+                own,
+                join=wishes.join or own.join,
+                webhook=wishes.webhook or own.webhook,
+                expires_in_h=wishes.expires_in_h or own.expires_in_h,
+            )
+        if own.webhook:
+            check_webhook(own.webhook, self._settings)
+        return own
 
     def _new_record(
         self,
@@ -366,6 +414,20 @@ class Jobs:
         if record is None or owner not in (None, record.owner):
             raise JobNotFound(job_id=job_id)
         return record
+
+    def _download(
+        self,
+        render: Callable[[Record, dict[int, Done], str], Download],
+        job_id: str,
+        media_type: str,
+        owner: str | None,
+    ) -> Download:
+        record, done = self._ended(job_id, owner)
+        try:
+            return render(record, done, media_type)
+        except ResultsDamaged:
+            self._ended(job_id, owner)  # they may have been deleted since, as the job has expired
+            raise
 
     def _ended(self, job_id: str, owner: str | None) -> tuple[Record, dict[int, Done]]:
         record = self._record(job_id, owner)

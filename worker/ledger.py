@@ -158,6 +158,23 @@ class Swept(NamedTuple):
     taken_back: list[str]
 
 
+class Waiting(NamedTuple):
+    """
+    What waits.
+
+    Attributes:
+        jobs: How many, by status; all that have ended are `ended`.
+        chunks: Promised and not done.
+        oldest_s: Seconds since the first of those jobs was submitted or resumed of which no chunk was claimed since.
+        rows: That were ever done, by `completed` and `failed`.
+    """
+
+    jobs: dict[str, int]
+    chunks: int
+    oldest_s: float
+    rows: dict[str, int]
+
+
 class Ledger:
     """The ledger's operations. Every method may raise `redis.RedisError`; none leaves anything half-done."""
 
@@ -373,19 +390,34 @@ class Ledger:
         """How many jobs have not ended."""
         return int(self._redis.scard(f"{self._prefix}unfinished"))
 
-    def backlog(self) -> tuple[dict[str, int], int]:
-        """Jobs by status, all that have ended as `ended`; and chunks that are promised and not done."""
+    def memory(self) -> tuple[int, int]:
+        """Bytes that Redis uses, and that it may use; 0 where nothing limits it."""
+        found = cast(dict[str, int], self._redis.info("memory"))
+        return int(found["used_memory"]), int(found.get("maxmemory", 0))
+
+    def backlog(self) -> Waiting:
+        """What waits, and the rows that ever were done."""
         unfinished = cast(set[str], self._redis.smembers(f"{self._prefix}unfinished"))
         with self._redis.pipeline(transaction=False) as asked:
+            asked.time()
             asked.zcard(f"{self._prefix}jobs")
+            asked.hmget(f"{self._prefix}totals", "completed", "failed")
             for job_id in unfinished:
-                asked.hmget(f"{self._prefix}job:{job_id}", "status", "chunks")
+                asked.hmget(f"{self._prefix}job:{job_id}", "status", "chunks", "created_at", "resumed_at")
                 asked.hlen(f"{self._prefix}done:{job_id}")
-            kept, *found = asked.execute()
-        statuses = [status for status, _ in found[::2]]
+            (seconds, micros), kept, rows, *found = asked.execute()
+        records, done = found[::2], found[1::2]
+        statuses = [status for status, *_ in records]
         counts = {status: statuses.count(status) for status in UNFINISHED}
-        chunks = sum(int(all_chunks or 0) - done for (_, all_chunks), done in zip(found[::2], found[1::2], strict=True))
-        return counts | {"ended": kept - sum(counts.values())}, chunks
+        chunks = sum(int(chunks or 0) for _, chunks, *_ in records) - sum(done)
+        since = [int(resumed or created) for status, _, created, resumed in records if status == "queued"]
+        now = seconds * 1000 + micros // 1000
+        return Waiting(
+            jobs=counts | {"ended": kept - sum(counts.values())},
+            chunks=chunks,
+            oldest_s=max(0, now - min(since, default=now)) / 1000,
+            rows={"completed": int(rows[0] or 0), "failed": int(rows[1] or 0)},
+        )
 
     def report_alive(self, worker: str, *, for_s: float, lacking: Collection[str] = ()) -> None:
         """A worker's sign of life, good for some seconds, and the models that jobs wait for and that it lacks."""

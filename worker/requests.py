@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
@@ -134,8 +134,14 @@ class TooManySeries(InputError):
         super().__init__(f"got {given} series; at most {most} are taken here: send them as a job to POST /v1/jobs")
 
 
-_REQUEST = msgspec.json.Decoder(ForecastRequest)
-_ONCE = tuple(f'"{name}"'.encode() for name in ForecastRequest.__struct_fields__)
+Request = TypeVar("Request", bound=Options)
+"""`ForecastRequest`, or another that has `series`."""
+
+
+@functools.cache
+def _once(kind: type[Options]) -> tuple[bytes, ...]:
+    """Keys that a request has at most once, as they stand in JSON."""
+    return tuple(f'"{name}"'.encode() for name in kind.__struct_fields__)
 
 
 @functools.lru_cache(maxsize=64)
@@ -144,24 +150,36 @@ def _series_decoder(join: tuple[str, ...]) -> msgspec.json.Decoder[Series]:
 
 
 @functools.lru_cache(maxsize=64)
-def _request_decoder(join: tuple[str, ...]) -> msgspec.json.Decoder[ForecastRequest]:
+def _request_decoder(kind: type[Request], join: tuple[str, ...]) -> msgspec.json.Decoder[Request]:
     if not join:
-        return _REQUEST
+        return msgspec.json.Decoder(kind)
     fields = [("series", list[series_type(join)])]  # type: ignore[misc]
     return msgspec.json.Decoder(
-        msgspec.defstruct("ForecastRequest", fields, bases=(ForecastRequest,), forbid_unknown_fields=True, kw_only=True)
+        msgspec.defstruct(kind.__name__, fields, bases=(kind,), forbid_unknown_fields=True, kw_only=True)
     )
 
 
 def decode(
     body: bytes, *, most: int = MAX_JSON_SERIES, join: tuple[str, ...] = ()
 ) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
+    """A request for forecasts; see `decode_as`."""
+    return decode_as(ForecastRequest, body, most=most, join=join)
+
+
+def decode_as(
+    kind: type[Request],
+    body: bytes,
+    *,
+    most: int = MAX_JSON_SERIES,
+    join: tuple[str, ...] = (),
+) -> tuple[Request, dict[int, SeriesFault]]:
     """
     A request, and what is wrong with its series by their place; a faulty series has no closes.
 
     Whether closes are positive and as many as a model needs is for the forecaster to say.
 
     Args:
+        kind: Which request it is.
         body: JSON.
         most: Series that are taken.
         join: Fields that a series may have besides, as `series_type` has them.
@@ -172,16 +190,17 @@ def decode(
         TooManySeries: There are more than are taken.
     """
     try:
-        request = _request_decoder(join).decode(body)
+        request = _request_decoder(kind, join).decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         request = None
-    if request is None or _may_have_double_keys(body, request) or _may_join_twice(body, request.series, join):
-        return _decode_slowly(body, most, join)
-    if len(request.series) > most:
-        raise TooManySeries(given=len(request.series), most=most)
+    series: list[Series] = getattr(request, "series", [])
+    if request is None or _may_have_double_keys(body, request, series) or _may_join_twice(body, series, join):
+        return _decode_slowly(body, kind, most, join)
+    if len(series) > most:
+        raise TooManySeries(given=len(series), most=most)
     if request.explain:
         raise InvalidRequest(faults=[_no_explain()])
-    return request, _refuse_labels(request.series)
+    return request, _refuse_labels(series)
 
 
 def decode_block(block: bytes, join: tuple[str, ...] = ()) -> list[Series] | None:
@@ -224,7 +243,7 @@ def decode_series(line: bytes, join: tuple[str, ...] = ()) -> Series:
     return series
 
 
-def _may_have_double_keys(body: bytes, request: ForecastRequest) -> bool:
+def _may_have_double_keys(body: bytes, request: Options, series: Sequence[Series]) -> bool:
     """
     Whether some key may be there twice, which the typed decoder lets pass.
 
@@ -232,10 +251,10 @@ def _may_have_double_keys(body: bytes, request: ForecastRequest) -> bool:
     """
     if b"\\" in body:
         return True
-    needed = 1 + sum(2 if each.as_of is None else 3 for each in request.series)
+    needed = 1 + sum(2 if each.as_of is None else 3 for each in series)
     if body.count(b":") == needed:  # as many keys as there must be, each once, and no other
         return False
-    return any(body.count(key) > 1 for key in _ONCE) or _count_keys(body) != _keys_of(request.series)
+    return any(body.count(key) > 1 for key in _once(type(request))) or _count_keys(body) != _keys_of(series)
 
 
 def _may_join_twice(body: bytes, series: Sequence[Series], join: tuple[str, ...]) -> bool:
@@ -281,14 +300,14 @@ def _is_date(text: str) -> bool:
 
 
 def _decode_slowly(
-    body: bytes, most: int, join: tuple[str, ...] = ()
-) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
+    body: bytes, kind: type[Request], most: int, join: tuple[str, ...] = ()
+) -> tuple[Request, dict[int, SeriesFault]]:
     if (keys := body.count(b":")) > COLONS_A_SERIES * most:
         raise InvalidRequest(faults=[Fault("", f"the body has about {keys} keys; a series has three at most")])
     plain = parse(body)
     if not isinstance(plain, dict):
         raise InvalidRequest(faults=[Fault("", f"the body is {shown(plain)}; a request is an object with `series`")])
-    options, faults = read_options({key: value for key, value in plain.items() if key != "series"})
+    options, faults = read_options({key: value for key, value in plain.items() if key != "series"}, kind)
     items = plain.get("series")
     if not isinstance(items, list):
         found = f"`series` is {shown(items)}" if "series" in plain else "there is no `series`"
@@ -298,17 +317,17 @@ def _decode_slowly(
     if len(items or ()) > most:
         raise TooManySeries(given=len(items or ()), most=most)
     read = [_read_series(place, item, join) for place, item in enumerate(items or ())]
-    request = ForecastRequest(series=[series for series, _ in read], **options)
+    request = kind(**{"series": [series for series, _ in read], **options})
     return request, {place: fault for place, (_, fault) in enumerate(read) if fault}
 
 
-def read_options(plain: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
-    """The options of a request, each looked at by itself, so that all faults are found."""
-    known = {field.name: field.type for field in msgspec.structs.fields(Options)}
+def read_options(plain: dict[str, Any], kind: type[Options]) -> tuple[dict[str, Any], list[Fault]]:
+    """The options of a kind of request, each looked at by itself, so that all faults are found."""
+    known = {field.name: field.type for field in msgspec.structs.fields(kind)}
     options, faults = {}, []
     for name, value in plain.items():
         if name not in known:
-            wanted = ", ".join(ForecastRequest.__struct_fields__)
+            wanted = ", ".join(known)
             faults.append(Fault(f"/{token(name)}", f"{shown(name)} is no field of a request; there are: {wanted}"))
             continue
         try:

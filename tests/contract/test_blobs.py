@@ -29,7 +29,7 @@ TABLE = pa.table({"row": [0, 1, 2], "closes": [[1.0], [2.0, 3.0], []], "joined.n
 READS: list[Callable[[Blobs], Any]] = [
     lambda blobs: blobs.read(NAME),
     lambda blobs: blobs.open(NAME),
-    lambda blobs: blobs.open_here(NAME),
+    lambda blobs: blobs.open_here(NAME, 0, 5),
     lambda blobs: blobs.open_arrow(NAME),
     lambda blobs: blobs.size(NAME),
     lambda blobs: blobs.stamp(NAME),
@@ -90,9 +90,17 @@ def test_what_was_written_is_read(blobs: Blobs, size_bytes: int) -> None:
     with blobs.open(NAME) as file:
         file.seek(size_bytes // 2)
         assert file.read() == content[size_bytes // 2 :]
-    with blobs.open_here(NAME) as file:
+    with blobs.open_here(NAME, 0, size_bytes - 1) as file:
         assert os.fstat(file.fileno()).st_size == size_bytes
         assert file.read() == content
+
+
+def test_a_part_of_a_file_is_there_with_a_descriptor_from_its_first_byte_on(blobs: Blobs) -> None:
+    write(blobs, NAME, b"0123456789")
+
+    with blobs.open_here(NAME, 3, 5) as file:
+        assert file.fileno() >= 0
+        assert file.read(3) == b"345"
 
 
 def test_a_batch_of_an_arrow_file_is_read_alone_and_with_the_columns_asked_for(blobs: Blobs) -> None:

@@ -103,6 +103,10 @@ def test_jobs_and_chunks_of_the_queue_are_told(client: FlaskClient) -> None:
     assert grown("nextday_jobs", "ended") == 1
     assert after["nextday_jobs", ("in_progress",)] == 0
     assert grown("nextday_queue_chunks") >= 2
+    assert after["nextday_queue_oldest_seconds", ()] >= 0
+    assert after["nextday_job_rows_total", ("completed",)] == before["nextday_job_rows_total", ("completed",)]
+    assert after["nextday_queue_memory_bytes", ()] > 100_000
+    assert ("nextday_queue_memory_limit_bytes", ()) not in after  # nothing limits it here
     assert after["nextday_queue_workers", ()] == 0
 
 

@@ -48,6 +48,42 @@ def test_a_job_ends_once_its_results_are_verified_and_its_counts_add_up(ledger: 
     assert claim(ledger).kind == "nothing"
 
 
+def test_rows_that_were_done_are_counted_for_ever_whatever_becomes_of_their_jobs(ledger: Ledger) -> None:
+    submit(ledger)
+    whats = [claim(ledger) for _ in range(3)]
+    done(ledger, whats[0], Done(7, 3, "ab" * 32))
+    done(ledger, whats[0])  # a double
+    done(ledger, whats[1])
+    done(ledger, whats[2])
+    verify = claim(ledger)
+    ledger.verified(verify, [0])
+    work_off(ledger)  # what was done once more counts once more
+    ledger.delete("job")
+    ledger.forget("job")
+
+    assert ledger.backlog().rows == {"completed": 37, "failed": 3}
+
+
+def test_the_oldest_wait_is_that_for_a_first_chunk(ledger: Ledger, valkey: redis.Redis) -> None:
+    for job_id in ("begun", "waits", "resumed"):
+        submit(ledger, job_id)
+    made_at = ledger.record("waits").created_at
+
+    def let_seconds_pass(job_id: str, field: str, seconds: int) -> None:
+        valkey.hset(f"test:job:{job_id}", field, made_at - 1000 * seconds)
+
+    let_seconds_pass("begun", "created_at", 300)
+    assert claim(ledger).job_id == "begun"
+    let_seconds_pass("waits", "created_at", 200)
+    let_seconds_pass("resumed", "created_at", 400)
+    ledger.cancel("resumed")
+    ledger.resume("resumed", limits=LIMITS, window=1)
+
+    assert 200 <= ledger.backlog().oldest_s < 260
+    work_off(ledger)
+    assert ledger.backlog().oldest_s == 0
+
+
 def test_a_job_whose_counts_do_not_add_up_fails(ledger: Ledger) -> None:
     submit(ledger, chunks=1)
     done(ledger, claim(ledger), Done(9, 0, "ab" * 32))

@@ -15,6 +15,8 @@ end
 redis.call('HSET', key('done', id), chunk, ARGV[4] .. ' ' .. ARGV[5] .. ' ' .. ARGV[6])
 redis.call('HINCRBY', key('job', id), 'completed', ARGV[4])
 redis.call('HINCRBY', key('job', id), 'failed', ARGV[5])
+redis.call('HINCRBY', prefix .. 'totals', 'completed', ARGV[4]) -- a counter, which nothing takes back
+redis.call('HINCRBY', prefix .. 'totals', 'failed', ARGV[5])
 if ARGV[8] == '1' then
     redis.call('SADD', key('aside', id), chunk)
 end

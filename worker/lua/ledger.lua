@@ -9,6 +9,7 @@
 --   due          zset    ID:chunk -> when its lease runs out or, after a failure, when it may be claimed again
 --   owners       zset    owner -> virtual time, of those who have chunks to claim; turns:OWNER the same of its jobs
 --   owner:OWNER  hash    unfinished jobs, stored bytes, and virtual times at rest
+--   totals       hash    rows completed and failed since there is this ledger, whatever became of their jobs
 --   unfinished, jobs, jobs:OWNER, expiry, hooks, workers, signs, idempotency:...
 local prefix = ARGV[1]
 local VERIFY = '-1'

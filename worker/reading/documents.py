@@ -9,6 +9,7 @@ import msgspec
 from models import panel
 from worker import requests
 from worker.errors import TableError
+from worker.job_requests import JobOptions, JobRequest, check_join, join_of, options_of
 from worker.reading.grouping import Grouping
 from worker.reading.json_lines import days_of_lines, series_batch
 from worker.reading.limits import MAX_JSON_BYTES
@@ -18,7 +19,7 @@ from worker.reading.sources import BLOCK_BYTES, Source
 _ROWS_A_BATCH = 10_000
 
 
-class _Days(requests.Options, forbid_unknown_fields=True, kw_only=True):
+class _Days(JobOptions, forbid_unknown_fields=True, kw_only=True):
     """A document of objects a day."""
 
     days: list[msgspec.Raw]
@@ -27,24 +28,26 @@ class _Days(requests.Options, forbid_unknown_fields=True, kw_only=True):
 _DAYS = msgspec.json.Decoder(_Days)
 
 
-def read_document(source: Source, join: tuple[str, ...]) -> tuple[Batches, requests.Options]:
+def read_document(source: Source, join: tuple[str, ...]) -> tuple[Batches, JobOptions]:
     """
-    The series of a JSON document, and what it says beside them.
+    The series of a JSON document, and what it says beside them; what it wants joined itself is joined, too.
 
     Raises:
         TableError: It is too long, or a column that is to be joined is not there.
         InputError: It is no request.
     """
     body = _whole(source)
+    join = join or join_of(body)
+    check_join(join)
     days = _days(body)
     if days is not None:
         _one_day_ahead(days)
-        return _from_days(source, days.days, join), days
-    request, faults = requests.decode(body, join=join)
+        return _from_days(source, days.days, join), options_of(days)
+    request, faults = requests.decode_as(JobRequest, body, join=join)
     _one_day_ahead(request)
     source.limits.check_rows(len(request.series))
     told = {place: fault.within for place, fault in faults.items()}
-    return _from_series(request.series, told, join), request
+    return _from_series(request.series, told, join), options_of(request)
 
 
 def _whole(source: Source) -> bytes:

@@ -3,16 +3,15 @@
 import functools
 from pathlib import PurePosixPath
 
-from worker.errors import TableError, UnsupportedFormat
+from worker.errors import UnsupportedFormat
+from worker.job_requests import JobOptions, check_join
 from worker.media_types import ARROW_FILE, ARROW_STREAM, CSV, JSON, NDJSON, PARQUET
 from worker.reading.columnar import arrow_file, arrow_stream, parquet, read_columnar
 from worker.reading.csv_tables import read_csv
 from worker.reading.documents import read_document
 from worker.reading.json_lines import read_ndjson
-from worker.reading.limits import MAX_JOINED
 from worker.reading.series import Batches
 from worker.reading.sources import Source
-from worker.requests import Options
 
 MEDIA_TYPES = (JSON, NDJSON, CSV, PARQUET, ARROW_FILE, ARROW_STREAM)
 TEXT_TYPES = (JSON, NDJSON, CSV)
@@ -34,7 +33,7 @@ _COLUMNAR = {
 }
 
 
-def read(source: Source, media_type: str, join: tuple[str, ...] = ()) -> tuple[Batches, Options | None]:
+def read(source: Source, media_type: str, join: tuple[str, ...] = ()) -> tuple[Batches, JobOptions | None]:
     """
     The series of an upload, and what it says beside them, which only a JSON document can.
 
@@ -47,8 +46,7 @@ def read(source: Source, media_type: str, join: tuple[str, ...] = ()) -> tuple[B
         UnsupportedFormat: The media type or the encoding is not taken.
         InputError: The upload as a whole cannot be read; for all but JSON, while the series are consumed.
     """
-    if len(join) > MAX_JOINED or len(set(join)) != len(join):
-        raise TableError(f"got {len(join)} columns to join; there are at most {MAX_JOINED}, each once")
+    check_join(join)
     if media_type == JSON:
         return read_document(source, join)
     if media_type == NDJSON:
