@@ -142,6 +142,8 @@ def schedule(ctx: click.Context, file: Path, *, once: bool, dry: bool) -> None:
 @click.option(
     "--conformal", is_flag=True, help="Correct the next day's quantiles by how often the past fell under them."
 )
+@click.option("--explain", is_flag=True, help="Tell what an LSTM kept, added and showed on each day, too.")
+@click.option("--unit", type=click.IntRange(0), help="Which of its units to tell of.  [default: the mean over all]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with all nine quantiles.")
 def forecast(*, as_json: bool, **options: Any) -> None:
     """Forecast the next closes of SOURCE, `sp500` or a file of daily closes, here and now, without a service."""

@@ -1,6 +1,8 @@
 """
 A bundle: one trained forecaster on disk, `model.onnx`, the same weights as `walk.onnx`, and `card.json`.
 
+Of a recurrent network there is a third graph of these weights, `explain.onnx`: what it kept, added and showed each day.
+
 The card says what the graph takes and gives, what it was trained on and how it scored; its digest and its golden
 samples say whether the file beside it is still the one that was exported.
 """
@@ -16,7 +18,7 @@ import msgspec
 from models.errors import BundleError, UnknownModel
 from models.weights import not_finite
 
-MODEL_FILE, WALK_FILE, CARD_FILE = "model.onnx", "walk.onnx", "card.json"
+MODEL_FILE, WALK_FILE, EXPLAIN_FILE, CARD_FILE = "model.onnx", "walk.onnx", "explain.onnx", "card.json"
 MAX_MODEL_BYTES = 64 * 1024 * 1024
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 Network = Literal["lstm", "rnn", "mlp"]
@@ -38,7 +40,7 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantiles: list[list[float]]
 
 
-class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """
     What a bundle is. Attributes not named by their name:
 
@@ -53,6 +55,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         scores: By market, by forecaster (this one and the baselines on the same days), then by measure.
         sha256: Of `model.onnx`.
         walk_sha256: Of `walk.onnx`, which forecasts every day of a history in one run; see `models.walk`.
+        explain_sha256: Of `explain.onnx`; None where there is none, as for an MLP; see `models.gates`.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     golden: Golden
     sha256: str
     walk_sha256: str
+    explain_sha256: str | None = None
 
     @property
     def digest(self) -> str:
@@ -82,7 +86,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """A card and the verified bytes of its two graphs."""
+    """A card and the verified bytes of the two graphs that forecast; `models.gates` reads the third when asked."""
 
     path: Path
     card: Card
@@ -123,6 +127,11 @@ def read_walk(path: Path, card: Card) -> bytes:
     return _verified(path / WALK_FILE, card.walk_sha256)
 
 
+def read_explain(path: Path, card: Card) -> bytes:
+    """The bytes of the bundle's `explain.onnx`, which its card names; errors as for `read_bundle`."""
+    return _verified(path / EXPLAIN_FILE, str(card.explain_sha256))
+
+
 def _content(file: Path) -> bytes:
     """What is in a file of a bundle; waits for nobody, as reading a pipe would, and takes no more than there may be."""
     try:
@@ -157,7 +166,7 @@ def _check_numbers(file: Path, graph: bytes) -> None:
         raise BundleError(path=file.parent, reason=f"{file.name} has a NaN or an infinity in {found[0]!r}")
 
 
-def write_bundle(root: Path, card: Card, model: bytes, walk: bytes) -> Path:
+def write_bundle(root: Path, card: Card, model: bytes, walk: bytes, explain: bytes | None = None) -> Path:
     """
     Put a new version under ``root/<name>/<version>``, whole or not at all.
 
@@ -166,6 +175,7 @@ def write_bundle(root: Path, card: Card, model: bytes, walk: bytes) -> Path:
         card: Of it.
         model: The graph that answers for the last day.
         walk: The graph that answers for every day.
+        explain: The graph that tells what the network kept, added and showed, if it has a memory.
 
     Raises:
         FileExistsError: That version is there already; a bundle is never changed.
@@ -179,6 +189,8 @@ def write_bundle(root: Path, card: Card, model: bytes, walk: bytes) -> Path:
         folder.mkdir()
         (folder / MODEL_FILE).write_bytes(model)
         (folder / WALK_FILE).write_bytes(walk)
+        if explain is not None:
+            (folder / EXPLAIN_FILE).write_bytes(explain)
         (folder / CARD_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
         folder.rename(target)
     return target

@@ -6,7 +6,8 @@ Every error that the forecasting core raises. It knows no status codes: the edge
     │   ├── InvalidSeries       one or more series of a request; carries every fault with its place
     │   ├── EmptyRequest
     │   ├── UnknownModel
-    │   └── UnknownLevel
+    │   ├── UnknownLevel
+    │   └── NothingToExplain    a model that cannot tell what it kept, added and showed
     ├── DataError               a price table that cannot be read as daily closes
     ├── SettingError            an environment variable with a value that cannot be
     └── ModelError              the operator can mend it
@@ -86,6 +87,18 @@ class UnknownLevel(InputError):
 
     def __init__(self, *, level: float, known: Iterable[float]) -> None:
         super().__init__(f"level {level!r} is not one of the model's: {', '.join(map(str, known))}")
+
+
+class NothingToExplain(InputError):
+    """A model without a memory, or one that was exported without the graph that tells of it."""
+
+    def __init__(self, *, model: str, version: int, memory: bool) -> None:
+        why = (
+            "was exported without explain.onnx; export its weights anew, or ask a version that has one"
+            if memory
+            else "is an MLP, which reads one window of days at once and has no memory to show; ask an LSTM or an RNN"
+        )
+        super().__init__(f"version {version} of {model!r} {why}")
 
 
 class DataError(NextdayError):

@@ -46,11 +46,8 @@ def to_onnx(network: Forecasting) -> bytes:
     closes = torch.ones(2, LONGEST_DAYS // 20)
     lengths = torch.tensor([closes.shape[1], network.min_days])
     axes = {"closes": {0: "batch", 1: "time"}, "lengths": {0: "batch"}, "quantiles": {0: "batch"}}
-    model = _exported(network, (closes, lengths), axes)
+    model = traced(network, (closes, lengths), axes, network)
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = len(LEVELS)  # the exporter loses it at times
-    _drop_initial_states(model.graph)
-    _widen_constants(model)
-    _check_operators(model.graph, network)
     return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -67,6 +64,28 @@ def to_walk(network: Forecasting) -> bytes:
     _widen_constants(model)
     _check_operators(model.graph, network)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def traced(
+    module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], axes: dict[str, dict[int, str]], network: Forecasting
+) -> ModelProto:
+    """
+    The graph of a module that reads whole series.
+
+    Args:
+        module: Which.
+        inputs: That show it what its inputs are.
+        axes: By the name of an input, and then of an output, its dimensions that are dynamic.
+        network: Whose layers the module has.
+
+    Raises:
+        BundleError: As for `to_onnx`.
+    """
+    model = _exported(module, inputs, axes)
+    _drop_initial_states(model.graph)
+    _widen_constants(model)
+    _check_operators(model.graph, network)
+    return model
 
 
 def _exported(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], axes: dict[str, dict[int, str]]) -> ModelProto:

@@ -1,6 +1,7 @@
 """A bundle behind onnxruntime: ragged closes in, quantiles of the next close out. Knows no torch."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from models.bounds import MAX_DAYS
 from models.bundle import Bundle, Card, read_bundle
 from models.errors import BundleError, EmptyRequest, InvalidSeries, ModelError, ProviderUnavailable, SeriesFault
 from models.execution import CPU, Device, open_session, provider_of
+from models.gates import Gates
 from models.ragged import Floats, Ints, Ragged, faults
 from models.walk import Walk
 
@@ -72,6 +74,9 @@ class Forecaster:
             ProviderUnavailable: The device asked for did not load.
         """
         self.card: Card = bundle.card
+        self._path = bundle.path
+        self._opening = threading.Lock()
+        self._gates: Gates | None = None
         self.ran: Ran | None = None
         self.lost: Callable[[Forecaster, ProviderUnavailable], None] | None = None
         self._pid = os.getpid()
@@ -136,6 +141,12 @@ class Forecaster:
                 before_each()
             quantiles[batch] = self._timed(*rows.padded(batch))
         return quantiles
+
+    def gates(self) -> Gates:
+        """The same weights' `explain.onnx`, opened for whoever asks first; errors as for `models.gates.Gates`."""
+        with self._opening:
+            self._gates = self._gates or Gates(self._path, self.card)
+            return self._gates
 
     def _timed(self, closes: Floats, lengths: Ints) -> Floats:
         """One run of the graph, of which those are told who want to know."""

@@ -21,6 +21,7 @@ from onnx import NodeProto, numpy_helper
 from models import data, export
 from models.bundle import Bundle, folder_of, next_version, read_bundle, write_bundle
 from models.errors import DataError
+from models.gates_graph import to_explain
 from models.networks import HIDDEN, WINDOW_DAYS, Forecasting, build
 from models.packaged import MARKETS
 from models.ragged import Floats
@@ -53,6 +54,7 @@ def export_anew(store: Path, model: str) -> Path:
         raise DataError(f"{model} was scored on prices of its own ({', '.join(sorted(unknown))}); train it again")
     graph, walk = export.to_onnx(network), export.to_walk(network)
     parity = export.check_parity(graph, walk, network)
+    explain = to_explain(network)
     markets = {market: data.market(market) for market in card.scores}
     days = (np.datetime64(card.data["test"][0]), max(each.dates.max() for each in markets.values()) + 1)
     exported = msgspec.structs.replace(
@@ -63,8 +65,9 @@ def export_anew(store: Path, model: str) -> Path:
         scores=scores(card.name, Walk(graph=walk, min_days=card.min_days), markets, days),
         sha256=sha256(graph).hexdigest(),
         walk_sha256=sha256(walk).hexdigest(),
+        explain_sha256=sha256(explain).hexdigest() if explain else None,
     )
-    return write_bundle(store, exported, graph, walk)
+    return write_bundle(store, exported, graph, walk, explain)
 
 
 def network_of(bundle: Bundle) -> Forecasting:

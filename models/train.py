@@ -26,6 +26,7 @@ from models import data, export, fit
 from models.bundle import Card, Network, next_version, write_bundle
 from models.errors import NextdayError
 from models.evaluate import Span, assess, baseline_rules, check_span, every_day, summary
+from models.gates_graph import to_explain
 from models.measures import LEVELS
 from models.networks import HIDDEN, WINDOW_DAYS, Forecasting
 from models.packaged import FREE, MARKETS, PACKAGED
@@ -92,6 +93,7 @@ def make_bundle(config: TrainConfig, store: Path, name: str, report: Callable[[f
     fitted = fit.fit(config.fit, panel, validation, report)
     model, walk = export.to_onnx(fitted.network), export.to_walk(fitted.network)
     parity = export.check_parity(model, walk, fitted.network)
+    explain = to_explain(fitted.network)
     fit_facts = {"best_step": fitted.step, "validation_loss": fitted.validation, "parity": parity}
     card = Card(
         name=name,
@@ -101,9 +103,10 @@ def make_bundle(config: TrainConfig, store: Path, name: str, report: Callable[[f
         scores=scores(name, Walk(walk, fitted.network.min_days), tests, test),
         sha256=sha256(model).hexdigest(),
         walk_sha256=sha256(walk).hexdigest(),
+        explain_sha256=sha256(explain).hexdigest() if explain else None,
         **_described(config.fit, fitted.network),
     )
-    return write_bundle(store, card, model, walk)
+    return write_bundle(store, card, model, walk, explain)
 
 
 def scores(name: str, walk: Walk, markets: dict[str, Panel], span: Span) -> dict[str, dict[str, dict[str, float]]]:

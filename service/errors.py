@@ -11,6 +11,7 @@ Errors of the HTTP edge, and the one table from every error to its status; `serv
         ├── BodyTruncated           fewer bytes came than were announced
         ├── TooManyCloses           more closes than one request may have
         ├── TooManyDays             more days ahead than one request may ask for
+        ├── TooMuchToExplain        more closes than one request may have explained
         ├── UnsupportedMediaType    a Content-Type or Content-Encoding that is not taken
         ├── NotAcceptable           a format that is not given
         ├── InvalidParameter        something in the query or a header
@@ -40,6 +41,7 @@ from models.errors import (
     ModelError,
     ModelUnloaded,
     NextdayError,
+    NothingToExplain,
     UnknownLevel,
     UnknownModel,
 )
@@ -154,6 +156,16 @@ class TooManyDays(HttpError):
         super().__init__(
             f"the horizon asks for {given} days behind the next one, over all series; at most {most} are drawn here:"
             " send fewer series at a time, or a shorter horizon"
+        )
+
+
+class TooMuchToExplain(HttpError):
+    """More closes than one request may have explained, over all its series; each becomes hundreds of numbers."""
+
+    def __init__(self, *, given: int, most: int) -> None:
+        super().__init__(
+            f"got {given} closes to explain, over all series; at most {most} are explained here: send fewer series at a"
+            " time, or leave `explain` out"
         )
 
 
@@ -299,6 +311,8 @@ PROBLEMS: dict[type[Exception], Problem] = {
     InvalidSeries: Problem(422, "invalid-series", "Some series cannot be forecast"),
     UnknownModel: Problem(422, "unknown-model", "There is no such model"),
     UnknownLevel: Problem(422, "unknown-level", "The model does not give this level"),
+    NothingToExplain: Problem(422, "nothing-to-explain", "The model cannot tell what it kept, added and showed"),
+    TooMuchToExplain: Problem(422, "too-much-to-explain", "Too many closes to explain in one request"),
     DigestMismatch: Problem(422, "digest-mismatch", "The body is not what its Content-Digest says"),
     ReferenceRefused: Problem(422, "reference-refused", "The file cannot be had"),
     WebhookRefused: Problem(422, "webhook-refused", "The webhook is not called by this service"),

@@ -8,14 +8,15 @@ import numpy as np
 from models.ahead import forecast_ahead
 from models.errors import InvalidSeries, SeriesFault
 from models.forecaster import Forecaster
+from models.gates import Gates, check_explains
 from models.ragged import Floats, Ragged
 from models.repository import Repository
 from models.walk import Walk
-from service.errors import TooManyCloses, TooManyDays
+from service.errors import TooManyCloses, TooManyDays, TooMuchToExplain
 from service.exchange import Answer
 from service.settings import ServiceSettings
 from service.work import Work
-from worker.answers import Levels, days, encode, forecasts, level_columns
+from worker.answers import Levels, days, encode, explanation, forecasts, level_columns
 from worker.media_types import JSON
 from worker.requests import Series, decode
 
@@ -39,6 +40,7 @@ def prepare(body: bytes, models: Repository, settings: ServiceSettings) -> Work:
         TooManyCloses: It has more closes than are taken.
         TooManySeries: It has more series than are taken.
         TooManyDays: It asks for more days ahead, over all series, than are taken.
+        TooMuchToExplain: It asks to explain more closes, over all series, than are explained.
         ModelError: The model is not ready.
     """
     if (numbers := body.count(b",")) > settings.max_closes:
@@ -46,19 +48,25 @@ def prepare(body: bytes, models: Repository, settings: ServiceSettings) -> Work:
     asked, faults = decode(body, most=settings.max_series)
     forecaster = models.get(asked.model, asked.version)
     levels = level_columns(asked.levels, forecaster.card.levels)
+    if asked.explain:
+        check_explains(forecaster.card)
     rows = Ragged.of([series.closes for series in asked.series])
     _check(rows, faults, forecaster)
     if (drawn := len(rows) * (asked.horizon - 1)) > MAX_DAYS_DRAWN:
         raise TooManyDays(given=drawn, most=MAX_DAYS_DRAWN)
+    if asked.explain and len(rows.values) > settings.max_explained_closes:
+        raise TooMuchToExplain(given=len(rows.values), most=settings.max_explained_closes)
 
     def finish(quantiles: Floats) -> Answer:
         forecasts = _forecasts(asked.series, rows, quantiles, levels)
         if asked.horizon > 1:
             forecasts = _with_days(forecasts, _ahead(forecaster.walk, rows, quantiles, asked.horizon), levels)
+        if asked.explain:
+            forecasts = _with_explanations(forecasts, forecaster.gates(), rows)
         content = b'{"model":%b,"forecasts":[%b]}' % (model_used(forecaster), b",".join(forecasts))
         return Answer(200, [("content-type", JSON)], content)
 
-    return Work(forecaster, rows, finish, heavy=asked.horizon > 1)
+    return Work(forecaster, rows, finish, heavy=asked.horizon > 1 or asked.explain)
 
 
 def model_used(forecaster: Forecaster) -> bytes:
@@ -98,4 +106,12 @@ def _with_days(forecasts: list[bytes], ahead: Iterator[Floats], levels: Levels) 
     return [
         b'%b,"days":%b}' % (one[:-1], encode(days(quantiles, levels)))
         for one, quantiles in zip(forecasts, ahead, strict=True)
+    ]
+
+
+def _with_explanations(forecasts: list[bytes], gates: Gates, rows: Ragged) -> list[bytes]:
+    """Forecasts in JSON with what the network kept, added and showed, in place of the closing brace."""
+    return [
+        b'%b,"explain":%b}' % (one[:-1], explanation(gates(closes)))
+        for one, closes in zip(forecasts, rows, strict=True)
     ]

@@ -8,7 +8,15 @@ from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
-from models.errors import EmptyRequest, InvalidSeries, ModelError, ModelUnloaded, UnknownLevel, UnknownModel
+from models.errors import (
+    EmptyRequest,
+    InvalidSeries,
+    ModelError,
+    ModelUnloaded,
+    NothingToExplain,
+    UnknownLevel,
+    UnknownModel,
+)
 from service.errors import (
     BUG,
     NOT_ALLOWED,
@@ -21,6 +29,7 @@ from service.errors import (
     Problem,
     TooManyCloses,
     TooManyDays,
+    TooMuchToExplain,
 )
 from service.exchange import Answer, Exchange
 from worker.answers import encode
@@ -105,6 +114,8 @@ def _pointers(error: Exception) -> Iterator[tuple[str, str]]:
             yield "/levels", str(error)
         case TooManyDays():
             yield "/horizon", str(error)
+        case NothingToExplain() | TooMuchToExplain():
+            yield "/explain", str(error)
         case EmptyRequest() | TooManySeries() | TooManyCloses():
             yield "/series", str(error)
 

@@ -30,18 +30,21 @@ Name = Annotated[str, Meta(min_length=1)]
 Pointer = Annotated[str, Meta(pattern="^(/.*)?$", extra_json_schema={"format": "json-pointer"})]
 Price = Annotated[float, Meta(gt=0)]
 Quantiles = dict[Annotated[str, Meta(pattern=r"^0\.[0-9]+$")], Price]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Signed = Annotated[float, Meta(ge=-1, le=1)]
 Version = Annotated[int, Meta(ge=1)]
 
 
 class JobBody(JobOptions, forbid_unknown_fields=True, kw_only=True):
     """
-    A job as one JSON document: the body of `POST /v1/forecasts`, but for the horizon, and what a job may say besides.
+    A job as one JSON document: as the body of `POST /v1/forecasts`, for the next day alone.
 
     A series that is not as it should be (`Series`) does not stop the job: it is one row of the errors.
     """
 
     series: Annotated[list[AnySeries], Meta(min_length=1)]
     horizon: Literal[1] = 1
+    explain: Annotated[bool, Meta(extra_json_schema={"const": False})] = False
 
 
 class JobFile(JobInput, forbid_unknown_fields=True, kw_only=True):
@@ -74,12 +77,42 @@ class Day(msgspec.Struct, forbid_unknown_fields=True):
     quantiles: Quantiles
 
 
+class Means(msgspec.Struct, forbid_unknown_fields=True):
+    """Means over the units, a number a day."""
+
+    hidden: list[Signed]
+    forget_gate: list[Share] | msgspec.UnsetType = msgspec.UNSET
+    input_gate: list[Share] | msgspec.UnsetType = msgspec.UNSET
+    candidate: list[Signed] | msgspec.UnsetType = msgspec.UNSET
+    output_gate: list[Share] | msgspec.UnsetType = msgspec.UNSET
+    cell: list[float] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Explanation(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    What the network kept, added and showed: for each day but the first, the oldest first, a number a unit.
+
+    `cell` is `forget_gate` times the cell of the day before plus `input_gate` times `candidate`, and `hidden` is
+    `output_gate` times the tanh of `cell`. Both start from 0. An RNN has `hidden` alone.
+    """
+
+    days: Version
+    units: Version
+    hidden: list[list[Signed]]
+    mean: Means
+    forget_gate: list[list[Share]] | msgspec.UnsetType = msgspec.UNSET
+    input_gate: list[list[Share]] | msgspec.UnsetType = msgspec.UNSET
+    candidate: list[list[Signed]] | msgspec.UnsetType = msgspec.UNSET
+    output_gate: list[list[Share]] | msgspec.UnsetType = msgspec.UNSET
+    cell: list[list[float]] | msgspec.UnsetType = msgspec.UNSET
+
+
 class Forecast(msgspec.Struct, forbid_unknown_fields=True):
     """
     What one series' next close may be. Prices are the graph's float32, in digits that read back to the same bits.
 
     `quantiles` goes from level to price, ascending. `days` is there where a horizon of more than one day was asked for;
-    its first day is the next close again.
+    its first day is the next close again. `explain` is there where it was asked for.
     """
 
     id: Name
@@ -88,6 +121,7 @@ class Forecast(msgspec.Struct, forbid_unknown_fields=True):
     median: Price
     quantiles: Quantiles
     days: list[Day] | msgspec.UnsetType = msgspec.UNSET
+    explain: Explanation | msgspec.UnsetType = msgspec.UNSET
 
 
 class ForecastAnswer(msgspec.Struct, forbid_unknown_fields=True):

@@ -25,6 +25,9 @@ class ServiceSettings(WorkerSettings):
     max_body_bytes: int = setting(16 * MIB, "largest body of `POST /v1/forecasts`", least=1)
     max_series: int = setting(10_000, "most series in one `POST /v1/forecasts`", least=1)
     max_closes: int = setting(2_000_000, "most closes in one `POST /v1/forecasts`", least=1)
+    max_explained_closes: int = setting(
+        2_500, "most closes in one `POST /v1/forecasts` with `explain`, whose answer has some 3.3 KB for each", least=1
+    )
     api_keys_file: Path | None = setting(None, "file of the API keys that are let in, as `nextday keys` writes it")
     rate_per_s: float = setting(
         0.0, "requests a second for a key without a limit of its own; 0 for any number", least=0

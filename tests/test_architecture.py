@@ -22,6 +22,7 @@ TORCH_FILES = {
     "fit.py",
     "train.py",
     "export.py",
+    "gates_graph.py",
     "reexport.py",
     "gradients.py",
     "memory.py",

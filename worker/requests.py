@@ -81,14 +81,14 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         version: Its version; the newest if left out.
         levels: Quantile levels to answer, of those that `GET /v1/models` lists; all of the model's if left out.
         horizon: Days ahead; each day's quantiles are answered. Jobs forecast the next day alone.
-        explain: Not offered yet.
+        explain: Whether to tell what the network kept, added and showed on each day. Jobs do not.
     """
 
     model: Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1})] = DEFAULT_MODEL
     version: Annotated[int, msgspec.Meta(ge=1)] | None = None
     levels: Annotated[list[_Level], msgspec.Meta(min_length=1)] | None = None
     horizon: Annotated[int, msgspec.Meta(ge=1, le=MAX_HORIZON)] = 1
-    explain: Annotated[bool, msgspec.Meta(extra_json_schema={"const": False})] = False
+    explain: bool = False
 
 
 class ForecastRequest(Options, forbid_unknown_fields=True, kw_only=True):
@@ -198,8 +198,6 @@ def decode_as(
         return _decode_slowly(body, kind, most, join)
     if len(series) > most:
         raise TooManySeries(given=len(series), most=most)
-    if request.explain:
-        raise InvalidRequest(faults=[_no_explain()])
     return request, _refuse_labels(series)
 
 
@@ -334,13 +332,7 @@ def read_options(plain: dict[str, Any], kind: type[Options]) -> tuple[dict[str, 
             options[name] = msgspec.convert(value, known[name])
         except msgspec.ValidationError as error:
             faults.append(Fault(f"/{name}", f"`{name}` is {shown(value)}: {_told(error)}"))
-    if options.get("explain"):
-        faults.append(_no_explain())
     return options, faults
-
-
-def _no_explain() -> Fault:
-    return Fault("/explain", "`explain` is not offered yet; leave it out")
 
 
 def _read_series(place: int, item: Any, join: tuple[str, ...] = ()) -> tuple[Series, SeriesFault | None]:

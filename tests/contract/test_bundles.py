@@ -117,8 +117,9 @@ def test_its_card_says_what_it_was_trained_on(path: Path) -> None:
     assert all(source["source"] and source["licence"] for source in data["sources"])
 
 
-def test_all_that_ships_is_under_a_megabyte() -> None:
-    assert sum(file.stat().st_size for file in STORE.rglob("*") if file.is_file()) < 1_000_000
+def test_all_that_ships_is_small() -> None:
+    """Two versions of three models: 950 kB, and 100 kB more for what tells of the memories of the newer ones."""
+    assert sum(file.stat().st_size for file in STORE.rglob("*") if file.is_file()) < 1_100_000
 
 
 def flip_a_bit(path: Path) -> None:

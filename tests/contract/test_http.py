@@ -151,12 +151,21 @@ def test_every_model_answers_a_horizon_and_a_series_of_it_alone_the_same(model: 
             assert day.quantiles == pytest.approx(other.quantiles, rel=1e-5)
 
 
-def test_a_job_with_a_horizon_is_refused(client: FlaskClient) -> None:
-    answer = client.post("/v1/jobs", json={"series": [SERIES], "horizon": 2})
+@pytest.mark.parametrize(
+    ("more", "pointer", "words"),
+    [
+        ({"horizon": 2}, "/horizon", "a job forecasts the next day"),
+        ({"explain": True}, "/explain", "a job tells forecasts alone"),
+    ],
+)
+def test_a_job_of_more_than_the_next_day_is_refused(
+    more: dict[str, Any], pointer: str, words: str, client: FlaskClient
+) -> None:
+    answer = client.post("/v1/jobs", json={"series": [SERIES], **more})
 
     assert answer.status_code == 422
-    assert answer.json["errors"][0]["pointer"] == "/horizon"
-    assert "a job forecasts the next day" in answer.json["detail"]
+    assert answer.json["errors"][0]["pointer"] == pointer
+    assert words in answer.json["detail"]
 
 
 @pytest.mark.parametrize(

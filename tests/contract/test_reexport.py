@@ -10,9 +10,10 @@ import onnxruntime as ort
 import pytest
 
 from models import data, export
-from models.bundle import read_bundle, versions, write_bundle
+from models.bundle import read_bundle, read_explain, versions, write_bundle
 from models.errors import DataError
 from models.execution import open_session
+from models.gates_graph import to_explain
 from models.ragged import Doubles, Floats, Ragged
 from models.reexport import export_anew, network_of
 from models.settings import ModelSettings
@@ -49,6 +50,7 @@ def test_the_graphs_that_ship_are_those_that_the_code_makes_of_their_weights(nam
 
     assert export.to_onnx(network) == bundle.model
     assert export.to_walk(network) == bundle.walk
+    assert to_explain(network) == (None if name == "mlp" else read_explain(newest(name), bundle.card))
 
 
 @pytest.mark.parametrize(("name", "before", "after"), OLDER)

@@ -22,6 +22,8 @@ GOOD = [
     ("two lengths", body(series=[SERIES, {"id": "b", "closes": [1.5] * 300, "as_of": "2024-02-29"}])),
     ("levels", body(levels=[0.5, 0.05])),
     ("a horizon", body(horizon=3)),
+    ("explained", body(series=[SERIES, {"id": "b", "closes": [1.5] * 300}], explain=True)),
+    ("explained, and a horizon", body(model="rnn", horizon=3, explain=True)),
     ("another model", body(model="rnn", version=1)),
     ("an id beyond ASCII", body(series=[{"id": "Zürich", "closes": [1, 2]}])),
     ("a body beyond what the loop reads", body(series=[{"id": "a", "closes": [1.5] * 90}] * 300)),

@@ -76,6 +76,35 @@ def test_a_conformal_forecast_is_another_and_in_order(file: Path) -> None:
     assert all(row == sorted(row) for row in corrected)
 
 
+def test_what_the_network_did_is_told_a_day_as_the_mean_or_as_a_unit(
+    file: Path, prices: Panel, models: Repository
+) -> None:
+    told = models.get("lstm").gates()(prices.closes[1])
+
+    mean, unit = (
+        json.loads(forecast(file, "--explain", "--json", *more).stdout)["forecasts"][1]["explain"]
+        for more in ((), ("--unit", "6"))
+    )
+
+    assert list(mean) == ["dates", "closes", "mean"]
+    assert mean["dates"] == [str(date) for date in prices.dates_of(1)[1:]]
+    assert mean["closes"] == prices.closes[1][1:].tolist()
+    assert list(mean["mean"]) == list(unit["unit_6"]) == list(told)
+    for name, each in told.items():
+        np.testing.assert_allclose(mean["mean"][name], each.mean(1), atol=1e-6)
+        np.testing.assert_allclose(unit["unit_6"][name], each[:, 6], rtol=1e-6)
+
+
+def test_the_table_of_what_the_network_did_stands_behind_the_forecasts_with_a_line_a_day(file: Path) -> None:
+    forecasts, told = forecast(file, "--explain").stdout.split("the mean over its units")
+
+    lines = told.strip().splitlines()
+    assert len(lines) == 1 + 299 + 69
+    assert " ".join(lines[0].split()) == "id day close forget gate input gate candidate output gate cell hidden"
+    assert lines[1].startswith("A ")
+    assert forecasts.startswith(forecast(file).stdout)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -83,6 +112,11 @@ def test_a_conformal_forecast_is_another_and_in_order(file: Path) -> None:
         (["--model", "lstm:9"], "there is no model 'lstm version 9'"),
         (["--horizon", "21"], "21 is not in the range 1<=x<=20"),
         (["--horizon", "2", "--conformal"], "of the next day's quantiles alone"),
+        (["--explain", "--model", "mlp"], "version 2 of 'mlp' is an MLP"),
+        (["--explain", "--model", "lstm:1"], "was exported without explain.onnx"),
+        (["--unit", "6"], "--explain tells of"),
+        (["--explain", "--unit", "48"], "there is no unit 48; lstm has those from 0 to 47"),
+        (["--explain", "--unit", "-1"], "-1 is not in the range x>=0"),
     ],
 )
 def test_what_cannot_be_forecast_is_one_line_and_exit_code_2(arguments: list[str], said: str, file: Path) -> None:

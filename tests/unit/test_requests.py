@@ -113,7 +113,6 @@ def test_what_is_no_json_is_said_to_be_none(body: bytes, reason: str) -> None:
         (request(levels=[]), "/levels", "of length >= 1"),
         (request(levels=["0.5"]), "/levels", "Expected `float`, got `str`"),
         (request(levels=[float("nan")]), "/levels", "`levels` is a list"),
-        (request(explain=True), "/explain", "not offered yet"),
         (request(explain="yes"), "/explain", "Expected `bool`"),
     ],
 )
@@ -123,6 +122,12 @@ def test_what_is_wrong_outside_the_series_is_named_with_its_place(body: bytes, p
 
     assert [fault.pointer for fault in caught.value.faults] == [pointer]
     assert detail in caught.value.faults[0].detail
+
+
+@pytest.mark.parametrize("more", [{}, {"levels": [0.5], "model": "a\\b"}], ids=["fast", "slow"])
+def test_a_request_may_ask_to_explain(more: dict[str, Any]) -> None:
+    assert decode(request(explain=True, **more))[0].explain
+    assert not decode(request(**more))[0].explain
 
 
 def test_all_that_is_wrong_outside_the_series_is_named_together() -> None:

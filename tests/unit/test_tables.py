@@ -181,6 +181,8 @@ def test_a_bad_line_far_into_an_upload_is_named_by_its_number(size: int) -> None
         (b'{"series":3}', JSON, "series"),
         (b'{"series":[],"horizon":3}', JSON, "next day"),
         (b'{"days":[],"horizon":3}', JSON, "next day"),
+        (b'{"series":[],"explain":true}', JSON, "leave `explain` out"),
+        (b'{"days":[],"explain":true}', JSON, "leave `explain` out"),
         (b"a,b\n1,2\n", CSV, "found the columns 'a', 'b'"),
         (b"", CSV, "first line is empty"),
         (b'id,closes\nA,1 2\nB,"3 4\nC,5 6\n', CSV, "line 3 has a quote that is not closed"),

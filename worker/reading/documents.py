@@ -41,10 +41,10 @@ def read_document(source: Source, join: tuple[str, ...]) -> tuple[Batches, JobOp
     check_join(join)
     days = _days(body)
     if days is not None:
-        _one_day_ahead(days)
+        _check_for_a_job(days)
         return _from_days(source, days.days, join), options_of(days)
     request, faults = requests.decode_as(JobRequest, body, join=join)
-    _one_day_ahead(request)
+    _check_for_a_job(request)
     source.limits.check_rows(len(request.series))
     told = {place: fault.within for place, fault in faults.items()}
     return _from_series(request.series, told, join), options_of(request)
@@ -70,10 +70,13 @@ def _days(body: bytes) -> _Days | None:
         return None
 
 
-def _one_day_ahead(options: requests.Options) -> None:
+def _check_for_a_job(options: requests.Options) -> None:
     if options.horizon != 1:
         wanted = "a job forecasts the next day; leave `horizon` out, or ask POST /v1/forecasts"
         raise requests.InvalidRequest(faults=[requests.Fault("/horizon", wanted)])
+    if options.explain:
+        wanted = "a job tells forecasts alone; leave `explain` out, or ask POST /v1/forecasts"
+        raise requests.InvalidRequest(faults=[requests.Fault("/explain", wanted)])
 
 
 def _from_series(series: list[requests.Series], faults: dict[int, str], join: tuple[str, ...]) -> Batches:
