@@ -111,7 +111,7 @@ class Jobs:
     @classmethod
     def connect(cls, settings: WorkerSettings, models: Repository) -> "Jobs":
         """Jobs over the Redis of the settings; connects on first use."""
-        intake.start()
+        intake.start(settings)
         connection = redis.Redis.from_url(
             settings.redis_url,
             decode_responses=True,
