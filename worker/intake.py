@@ -31,7 +31,7 @@ from worker.job_requests import JobOptions
 from worker.reading.formats import MEDIA_TYPES, TEXT_TYPES
 from worker.reading.limits import Limits
 from worker.reading.sources import ENCODINGS
-from worker.references import Reference
+from worker.references import Reference, check_prefixes
 from worker.settings import WorkerSettings
 from worker.tables import Plan
 
@@ -91,12 +91,19 @@ class Wishes(Protocol):
         """Columns that are carried to the results."""
 
 
-def start() -> None:
+def start(settings: WorkerSettings) -> None:
     """
     Start the server that processes which read are forked from, if there is none yet.
 
-    It imports what they need, and no model: a session of onnxruntime must not cross a fork.
+    Raises:
+        SettingError: The settings name places for files that cannot be.
     """
+    check_prefixes(settings.input_prefixes)
+    _start_server()
+
+
+def _start_server() -> None:
+    """It imports what the processes need, and no model: a session of onnxruntime must not cross a fork."""
     _context.set_forkserver_preload(["worker.intake_process"])
     forkserver.ensure_running()
 
@@ -227,7 +234,7 @@ def _in_process(task: Task, scratch: BinaryIO, sink: BinaryIO, settings: WorkerS
 
 
 def _supervised(task: Task, upload: Handle | None, sink: Handle, settings: WorkerSettings) -> Report:
-    start()
+    _start_server()
     answers, answer = _context.Pipe(duplex=False)
     process = _context.Process(target=run, args=(task, upload, sink, answer), name="intake", daemon=True)
     process.start()

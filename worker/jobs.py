@@ -139,7 +139,7 @@ class Jobs:
     @classmethod
     def connect(cls, settings: WorkerSettings, models: Repository) -> "Jobs":
         """Jobs over the Redis of the settings; connects on first use."""
-        intake.start()
+        intake.start(settings)
         ledger = open_ledger(settings, timeout_s=QUEUE_TIMEOUT_S, retries=0)
         publish = publisher(settings, timeout_s=QUEUE_TIMEOUT_S)
         return cls(settings, ledger, Blobs.of(settings.jobs_url), models, publish)

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.errors import InputError
+from models.errors import InputError, SettingError
 from tests.unit.uploads import WAYS, arrow, parquet, table_of
 from worker import intake
 from worker.blobs import Blobs
@@ -368,3 +368,20 @@ def test_ndjson_of_some_megabytes_is_read_by_a_process(folder: Path) -> None:
     taken = take(folder, upload(body, NDJSON))
 
     assert (taken.plan.total, media_type) == (1000, NDJSON)
+
+
+@pytest.mark.parametrize(
+    "prefixes",
+    [
+        "/data/in/",
+        "file:///data/in",
+        "file://host/data/",
+        "s3:///x/",
+        "s3://b/?key=x",
+        "http://b/",
+        "file:///a/,s3://b",
+    ],
+)
+def test_places_that_cannot_be_stop_the_start(prefixes: str) -> None:
+    with pytest.raises(SettingError, match="NEXTDAY_INPUT_PREFIXES"):
+        intake.start(WorkerSettings(input_prefixes=prefixes))

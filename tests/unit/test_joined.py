@@ -67,6 +67,7 @@ def test_columns_of_a_columnar_file_keep_their_type() -> None:
     [
         (("none",), "there is no column 'none' to join; there are: 'n'"),
         (("median",), "a result has one of that name"),
+        (("0.05",), "a result has one of that name"),
         (("n", "n"), "each once"),
         (tuple(map(str, range(51))), "at most 50"),
     ],

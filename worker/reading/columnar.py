@@ -25,7 +25,7 @@ from worker.reading.sources import Source
 
 BATCH_CLOSES = 1_000_000
 """Closes that are decoded at a time, by what the file says of itself."""
-_LONG_ROWS = 64 * 1024
+_LONG_ROWS = 32 * 1024
 _BUFFER_BYTES = 1024 * 1024
 
 _LISTS = (pa.ListArray, pa.LargeListArray, pa.FixedSizeListArray)

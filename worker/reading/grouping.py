@@ -24,8 +24,8 @@ from worker.reading.series import Batches, batch, lists
 
 NO_DAY = -(2**31)
 """In place of a date that cannot be read; it sorts before every day."""
-HELD_RECORDS = 1024 * 1024
-"""Records that are held in memory, 16 MiB, before they go to the scratch file."""
+HELD_RECORDS = 512 * 1024
+"""Records that are held in memory, 8 MiB, before they go to the scratch file."""
 RANGE_RECORDS = 256 * 1024
 """Records that are made into series at a time."""
 SERIES_A_MARK = 256

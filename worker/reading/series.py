@@ -4,6 +4,7 @@ Record batches of series, which is what every format becomes, and what each seri
 A series that cannot be read keeps its row with its fault, so that one bad series costs one row and not the job.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 
@@ -23,6 +24,7 @@ JOINED = "joined."
 """What the name of a column begins with that is the caller's own, carried to the results."""
 TAKEN_NAMES = frozenset({"row", "id", "as_of", "last_close", "median", "error"})
 """Names of results, beside the levels."""
+_LEVEL = re.compile(r"0?\.\d+")
 _SHOWN = 60
 
 
@@ -86,14 +88,14 @@ def without(closes: pa.ListArray, rows: Ints) -> pa.ListArray:
     return lists(values[np.repeat(keep, lengths)], np.where(keep, lengths, 0))
 
 
-def check_joined(join: Sequence[str], there: Sequence[str], levels: Sequence[str] = ()) -> None:
+def check_joined(join: Sequence[str], there: Sequence[str]) -> None:
     """
     Refuse columns to join that are not there, or whose names a result has already.
 
     Raises:
         TableError: The message says which columns can be joined.
     """
-    if clashing := [name for name in join if name in TAKEN_NAMES or name in levels]:
+    if clashing := [name for name in join if name in TAKEN_NAMES or _LEVEL.fullmatch(name)]:
         raise TableError(f"column {clashing[0][:_SHOWN]!r} cannot be joined: a result has one of that name already")
     missing = [name for name in join if name not in there]
     if missing:
