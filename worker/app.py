@@ -43,6 +43,8 @@ def create_app(settings: WorkerSettings, *, timeout_s: float) -> Celery:
         worker_disable_prefetch=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_send_task_events=False,
+        # Nobody tells a worker anything but through the ledger; so its Redis user needs no channels.
+        worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         task_publish_retry=True,
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
