@@ -50,6 +50,7 @@ def test_every_setting_stands_in_the_table_with_its_default() -> None:
             "input_prefixes": "none",
             "traces": "none",
             "worker_name": "none",
+            "redis_password_file": "none",
             "input_prefixes": "none",
             "webhook_hosts": "none",
             "webhook_secret": "none",

@@ -4,11 +4,14 @@ Ways to Redis, for queue and ledger: one URL, of a server or of the sentinels th
     redis://:password@host:6379/0        rediss:// the same over TLS; ?ssl_ca_certs= names a file of one's own authority
     sentinel://:password@host:26379,host2:26379,host3:26379/0?service=mymaster&sentinel_password=...
 
+The password may stand in a file of its own instead, which containers get as a secret; the URL then has none.
+
 A Redis Cluster is refused: Celery's queue cannot live on one.
 """
 
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
@@ -65,9 +68,9 @@ def connect(settings: WorkerSettings, *, timeout_s: float, retries: int) -> redi
         retries: How often a call is made again whose connection broke: 0 in the service, which must say so at once.
 
     Raises:
-        SettingError: The URL is none.
+        SettingError: The URL is none, or the password's file cannot be read.
     """
-    url = _parse(settings.redis_url)
+    url = _parse(settings)
     given: dict[str, Any] = {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": min(timeout_s, 2.0),
@@ -79,7 +82,7 @@ def connect(settings: WorkerSettings, *, timeout_s: float, retries: int) -> redi
         "retry": Retry(ExponentialBackoff(cap=1.0, base=0.05), retries),
     }
     if url.scheme != "sentinel":
-        return redis.Redis.from_url(settings.redis_url, **given, **more)
+        return redis.Redis.from_url(url.geturl(), **given, **more)
     asked = _sentinels(url)
     # Sentinels are asked one after the other, so one that is away must not take all the time there is.
     sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
@@ -93,18 +96,18 @@ def connect(settings: WorkerSettings, *, timeout_s: float, retries: int) -> redi
 def open_ledger(settings: WorkerSettings, *, timeout_s: float, retries: int) -> Ledger:
     """The ledger over a client as `connect` makes it."""
     connection = connect(settings, timeout_s=timeout_s, retries=retries)
-    replicated = _parse(settings.redis_url).scheme == "sentinel"
+    replicated = _parse(settings).scheme == "sentinel"
     return Ledger(connection, prefix=KEY_PREFIX, queue=QUEUE, replicated=replicated)
 
 
 def broker(settings: WorkerSettings, *, timeout_s: float) -> dict[str, Any]:
-    """The same Redis as Celery's settings name it."""
-    url = _parse(settings.redis_url)
+    """The same Redis as Celery's settings name it, with its password: for Celery alone."""
+    url = _parse(settings)
     if url.scheme == "rediss":
         plain = url._replace(query="").geturl()
         return {"broker_url": plain, "broker_use_ssl": _tls(dict(parse_qsl(url.query)))}
     if url.scheme != "sentinel":
-        return {"broker_url": settings.redis_url}
+        return {"broker_url": url.geturl()}
     asked = _sentinels(url)
     login = f"{quote(asked.username or '', safe='')}:{quote(asked.password or '', safe='')}@" if asked.password else ""
     urls = [f"sentinel://{login}{host}:{port}/{asked.db}" for host, port in asked.hosts]
@@ -130,11 +133,32 @@ def check_redis(settings: WorkerSettings) -> None:
         connection.close()
 
 
-def _parse(text: str) -> SplitResult:
+def _parse(settings: WorkerSettings) -> SplitResult:
+    """The URL, with the password where that stands in a file."""
+    text, file = settings.redis_url, settings.redis_password_file
     url = urlsplit(text)
     if url.scheme not in ("redis", "rediss", "unix", "sentinel"):
         raise _refused(text, f"one of {SHAPES}")
-    return url
+    if file is None:
+        return url
+    login, _, hosts = url.netloc.rpartition("@")
+    if ":" in login:
+        raise _refused(text, "one without a password, which stands in the file that NEXTDAY_REDIS_PASSWORD_FILE names")
+    return url._replace(netloc=f"{login}:{quote(_password(file), safe='')}@{hosts}")
+
+
+def _password(file: Path) -> str:
+    """What a file holds, but for the line's end."""
+    try:
+        password = file.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        wanted = f"a file with the password for NEXTDAY_REDIS_URL; this one cannot be read: {reason}"
+        raise SettingError(variable="NEXTDAY_REDIS_PASSWORD_FILE", value=str(file), wanted=wanted) from None
+    if not password:
+        wanted = "a file with the password for NEXTDAY_REDIS_URL; this one is empty"
+        raise SettingError(variable="NEXTDAY_REDIS_PASSWORD_FILE", value=str(file), wanted=wanted)
+    return password
 
 
 def _sentinels(url: SplitResult) -> Sentinels:

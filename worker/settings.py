@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from models.settings import ModelSettings, setting
 from worker.receivers import AllowedHosts
@@ -15,6 +16,10 @@ class WorkerSettings(ModelSettings):
     """Where jobs are queued and kept, and how they are worked off."""
 
     redis_url: str = setting("redis://127.0.0.1:6379/0", "Redis or Valkey: queue and ledger of jobs", secret=True)
+    redis_password_file: Path | None = setting(
+        None,
+        "file with the password for `NEXTDAY_REDIS_URL`, which then has a user at most, as `redis://nextday@redis`",
+    )
     jobs_url: str = setting(
         "var/jobs", "folder or `s3://bucket/prefix` of the jobs' inputs and results, shared by service and workers"
     )

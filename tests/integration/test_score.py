@@ -1,4 +1,5 @@
 import csv
+import gzip
 import json
 import os
 import signal
@@ -13,9 +14,14 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from service import score
+from service.downloads import FORMATS as FORMATS_GIVEN
 from tests.integration.up_process import DEADLINE_S, NEXTDAY, Family, running, until
+from worker.reading import formats
 
 pytestmark = pytest.mark.slow
 DAYS = 250
@@ -100,6 +106,51 @@ def test_errors_of_an_earlier_run_do_not_stay_beside_a_good_one(family: Family) 
     assert not list(family.folder.glob(".*.part"))
 
 
+FORMATS = {
+    ".parquet": pq.read_table,
+    ".arrow": lambda path: pa.ipc.open_file(path).read_all(),
+    ".arrows": lambda path: pa.ipc.open_stream(path.read_bytes()).read_all(),
+}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_columns_go_in_and_come_out_in_every_format_with_what_is_joined(family: Family, suffix: str) -> None:
+    table = pa.table({"id": ["a", "b"], "closes": [[1.0, 2.0], [3.0, 4.0]], "sector": ["x", "y"]})
+    pq.write_table(table, family.folder / "in.parquet")
+    with pa.OSFile(str(family.folder / "in.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    with pa.OSFile(str(family.folder / "in.arrows"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+
+    done = family.nextday("score", f"in{suffix}", "-o", f"joined{suffix}", "--join", "sector")
+
+    assert done.returncode == 0, done.stderr
+    assert FORMATS[suffix](family.folder / f"joined{suffix}")["sector"].to_pylist() == ["x", "y"]
+
+
+@pytest.mark.parametrize("encoding", ["gz", "zst"])
+def test_a_packed_file_is_unpacked_by_the_service(family: Family, encoding: str) -> None:
+    plain = (family.folder / "prices.csv").read_bytes()
+    packed = gzip.compress(plain) if encoding == "gz" else pa.Codec("zstd").compress(plain, asbytes=True)
+    (family.folder / f"prices.csv.{encoding}").write_bytes(packed)
+
+    assert family.nextday("score", f"prices.csv.{encoding}", "-o", "packed.csv").returncode == 0
+
+    assert len(read(family.folder / "packed.csv")) == 20
+
+
+def test_a_webhook_that_the_operator_does_not_allow_is_told(family: Family) -> None:
+    done = family.nextday("score", "prices.csv", "-o", "out.csv", "--webhook", "https://hooks.example.com/")
+
+    assert done.returncode == 2
+    assert "webhook refused" in done.stderr
+
+
+def test_suffixes_are_those_of_uploads_and_downloads() -> None:
+    assert (score.MEDIA_TYPES, score.ENCODINGS) == (formats.SUFFIXES, formats.ENCODING_SUFFIXES)
+    assert set(score.SUFFIXES.values()) == set(FORMATS_GIVEN)
+
+
 def test_a_dash_is_standard_output(family: Family) -> None:
     done = family.nextday("score", "prices.csv", "-o", "-", "--levels", "0.5")
 
@@ -114,7 +165,7 @@ def test_what_the_service_refuses_is_told_in_its_words(family: Family) -> None:
     unknown = family.nextday("score", "prices.csv", "-o", "out.csv", "--model", "oracle")
 
     assert (broken.returncode, unknown.returncode) == (2, 2)
-    assert "there is no column `date`" in broken.stderr
+    assert "found the columns 'id', 'price'" in broken.stderr
     assert "there is no model 'oracle'; there are: lstm, mlp, rnn" in unknown.stderr
     assert not (family.folder / "broken.out.csv").exists()
 

@@ -2,11 +2,14 @@
 
 import ssl
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from kombu import Connection
 from redis.sentinel import SentinelConnectionPool
 
 from models.errors import SettingError
+from worker.app import create_app
 from worker.connections import broker, connect
 from worker.settings import WorkerSettings
 
@@ -47,6 +50,55 @@ def test_over_tls_the_server_must_show_who_it_is() -> None:
     }
     kwargs = connect(settings(url), timeout_s=1.0, retries=0).connection_pool.connection_kwargs
     assert kwargs.get("ssl_cert_reqs", "required") == "required"
+
+
+def in_file(folder: Path, url: str, password: str = "a/b:c@d%\n") -> WorkerSettings:
+    (folder / "password").write_text(password)
+    return replace(WorkerSettings(), redis_url=url, redis_password_file=folder / "password")
+
+
+@pytest.mark.parametrize(
+    ("url", "username"),
+    [("redis://nextday@host:6379/2", "nextday"), ("redis://host:6379/2", None), ("rediss://nextday@host/2", "nextday"),
+     ("sentinel://nextday@one,two/2?service=mymaster", "nextday"), ("sentinel://one/2?service=mymaster", None)],
+)  # fmt: skip
+def test_the_password_in_a_file_goes_to_the_ledger_and_to_celery(
+    tmp_path: Path, url: str, username: str | None
+) -> None:
+    where = in_file(tmp_path, url)
+
+    kwargs = connect(where, timeout_s=1.0, retries=0).connection_pool.connection_kwargs
+    with create_app(where, timeout_s=1.0).connection_for_write() as connection:
+        celery = [(each.userid, each.password) for each in map(Connection, connection.alt or [connection.as_uri(True)])]
+
+    assert (kwargs.get("username"), kwargs["password"], kwargs["db"]) == (username, "a/b:c@d%", 2)
+    assert {(user or None, password) for user, password in celery} == {(username, "a/b:c@d%")}
+
+
+def test_a_password_in_a_file_is_in_no_repr(tmp_path: Path) -> None:
+    where = in_file(tmp_path, "redis://nextday@host:6379/2", "sesame")
+
+    app = create_app(where, timeout_s=1.0)
+
+    assert "sesame" not in repr(where) + app.connection_for_write().as_uri()
+
+
+@pytest.mark.parametrize(
+    ("url", "content", "words"),
+    [("redis://:sesame@host/0", "x", "one without a password"), ("redis://host/0", "\n", "is empty"),
+     ("redis://host/0", None, "No such file")],
+)  # fmt: skip
+def test_a_password_s_file_that_does_not_fit_is_refused(
+    tmp_path: Path, url: str, content: str | None, words: str
+) -> None:
+    where = in_file(tmp_path, url, content or "")
+    if content is None:
+        (tmp_path / "password").unlink()
+
+    with pytest.raises(SettingError, match=words) as refused:
+        connect(where, timeout_s=1.0, retries=0)
+
+    assert "sesame" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
