@@ -112,10 +112,12 @@ def turned_away(server: Server) -> float:
 
 HISTORY = [100.0 + day % 7 for day in range(250)]
 DRAWN = json.dumps({"series": [{"id": "a", "closes": HISTORY}] * 20, "horizon": 20}).encode()
+EXPLAINED = json.dumps({"series": [{"id": "a", "closes": HISTORY}] * 4, "explain": True}).encode()
 LARGE = json.dumps({"series": [{"id": "a", "closes": HISTORY[:60]}] * 200}).encode()
 PADDED = b'{"inputs":[{"name":"closes","shape":[1,1000000],"datatype":"FP32","data":[%b1]}]}' % (b"1," * 999_999)
 COSTLY = {
     "paths drawn for twenty days": forecast(DRAWN, Connection="close"),
+    "four years explained": forecast(EXPLAINED, Connection="close"),
     "large bodies": forecast(LARGE, Connection="close"),
     "bodies of 2 KB that unpack to 2 MB": infer(gzip.compress(PADDED), Content_Encoding="gzip", Connection="close"),
 }

@@ -66,7 +66,9 @@ def test_the_same_seed_gives_the_same_bundle(network: str, file: Path, tmp_path:
         result = run(file, tmp_path / store, "--network", network)
         assert result.exit_code == 0, result.output
 
-    for name in ("model.onnx", "walk.onnx", "card.json"):
+    names = ("model.onnx", "walk.onnx", "card.json", *(("explain.onnx",) if network != "mlp" else ()))
+    assert {file.name for file in (tmp_path / "one" / network / "1").iterdir()} == set(names)
+    for name in names:
         first, second = ((tmp_path / store / network / "1" / name).read_bytes() for store in ("one", "two"))
         assert first == second
 
@@ -98,6 +100,9 @@ def test_a_new_training_is_the_next_version_and_serves(file: Path, tmp_path: Pat
     assert first.sha256 != second.sha256
     assert first.data == second.data
     assert first.trained_days == 120
+    closes = panel_of().closes[0]
+    hidden = [Forecaster.load(tmp_path / "mine" / version).gates()(closes)["hidden"] for version in ("1", "2")]
+    assert not np.array_equal(*hidden)
 
 
 @pytest.mark.slow
