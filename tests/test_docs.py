@@ -47,7 +47,6 @@ def test_every_setting_stands_in_the_table_with_its_default() -> None:
             "worker_threads": "the cores",
             "api_keys_file": "none",
             "cors_origins": "none",
-            "input_prefixes": "none",
             "traces": "none",
             "worker_name": "none",
             "redis_password_file": "none",

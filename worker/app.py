@@ -43,8 +43,6 @@ def create_app(settings: WorkerSettings, *, timeout_s: float) -> Celery:
         worker_disable_prefetch=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_send_task_events=False,
-        # Nobody tells a worker anything but through the ledger; so its Redis user needs no channels.
-        worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         # Nobody tells a worker anything but through the ledger; so its Redis user needs no channels.
         worker_enable_remote_control=False,
