@@ -14,13 +14,15 @@ from tests.integration.job_steps import eventually, ndjson, walks
 from tests.integration.server_process import DEADLINE_S, free_port, serving, working
 
 PASSWORD = "pw-with/odd:characters@and%more"
+NOBODY = "user default off resetpass ~* &* +@all"
+"""Whom nobody can be. Redis 8 reads its append-only file as that user, so it has rights; `make e2e` shows it."""
 USER = f"user nextday on >{PASSWORD} ~nextday:* &nextday:* +@all -@admin -@dangerous +info"
 
 
 @contextmanager
 def guarded(folder: Path) -> Iterator[int]:
     """The port of a server that lets nobody in but that user."""
-    (folder / "users").write_text(f"user default off\n{USER}\n")
+    (folder / "users").write_text(f"{NOBODY}\n{USER}\n")
     port = free_port()
     lines = [f"port {port}", "bind 127.0.0.1", f"dir {folder}", f"aclfile {folder / 'users'}", "appendonly yes"]
     (folder / "conf").write_text("\n".join(lines))
