@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
+from models.errors import NothingToExplain
 from models.repository import Repository
 from service.app import create_app
 from service.forecasts import prepare
@@ -90,9 +91,15 @@ def test_as_many_closes_as_are_explained_are_explained(client: FlaskClient) -> N
     assert [each["explain"]["days"] for each in answer.json["forecasts"]] == [1249, 1249]
 
 
-def test_explaining_is_work_for_a_thread(models: Repository) -> None:
-    def work(**more: Any) -> Work:
-        return prepare(json.dumps({"series": [SERIES], **more}).encode(), models, ServiceSettings(device="cpu"))
+def work(models: Repository, **more: Any) -> Work:
+    return prepare(json.dumps({"series": [SERIES], **more}).encode(), models, ServiceSettings(device="cpu"))
 
-    assert work(explain=True).heavy
-    assert not work().heavy
+
+def test_explaining_is_work_for_a_thread(models: Repository) -> None:
+    assert work(models, explain=True).heavy
+    assert not work(models).heavy
+
+
+def test_what_cannot_be_explained_is_refused_before_anything_runs(models: Repository) -> None:
+    with pytest.raises(NothingToExplain):
+        work(models, model="mlp", explain=True)
