@@ -280,7 +280,7 @@ def a_model_is_swapped(key: str) -> None:
     copy = COPY.format(shipped=shipped, newer=newer)
     with load(key) as running:
         time.sleep(1)
-        compose("exec", "-T", "--index", "2", "service", "python", "-c", copy)
+        compose("exec", "-T", "--index", replica_indices("service")[0], "service", "python", "-c", copy)
         eventually("the new version serves", lambda: f"lstm:{newer}" in running.models)
         time.sleep(1)
         for index in replica_indices("service"):
