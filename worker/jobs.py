@@ -228,7 +228,7 @@ class Jobs:
             BadCursor: `after` is none.
         """
         wanted = frozenset(status or STATUSES)
-        begin = _place(after) if after else None
+        begin = None if after is None else _place(after)
         found: list[Job] = []
         seen: list[tuple[int, str]] = []
         with _queue():

@@ -37,8 +37,9 @@ def worker(settings: WorkerSettings, log: Path) -> Iterator[subprocess.Popen[byt
 @contextmanager
 def process(command: list[str], settings: WorkerSettings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process under some settings, told to end and waited for at the end."""
-    given = {field: str(getattr(settings, field)) for field in settings.__dataclass_fields__}
-    env = {**os.environ, **{f"NEXTDAY_{field.upper()}": value for field, value in given.items()}}
+    given = {field: getattr(settings, field) for field in settings.__dataclass_fields__}
+    own = {f"NEXTDAY_{field.upper()}": str(value) for field, value in given.items() if value is not None}
+    env = {**os.environ, **own}
     with log.open("ab") as output:
         started = subprocess.Popen(command, env=env, stdout=output, stderr=output)
     try:

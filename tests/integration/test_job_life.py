@@ -1,5 +1,6 @@
 """Jobs after they are submitted: owners, pages, resuming, deleting, and results that are looked at before the end."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,9 @@ from worker.errors import BadCursor, JobNotFound, JobStateConflict, TooManyBytes
 from worker.jobs import Jobs
 from worker.ledger import Ledger
 from worker.media_types import NDJSON
+from worker.receivers import AllowedHosts
 from worker.settings import WorkerSettings
+from worker.signing import Secrets
 from worker.sweeper import Sweeper
 from worker.views import Job
 
@@ -183,8 +186,11 @@ def test_what_is_no_cursor_is_refused(jobs: Jobs, cursor: str) -> None:
         jobs.page(limit=1, after=cursor)
 
 
-def test_a_job_tells_how_fast_it_is_and_how_long_it_has_left(jobs: Jobs, chunks: Chunks) -> None:
-    job = submit(jobs, ndjson(walks(150)), join=("sector",), webhook="https://example.com", expires_in_h=2)
+def test_a_job_tells_how_fast_it_is_and_how_long_it_has_left(connect: Callable[..., Jobs], chunks: Chunks) -> None:
+    secret = Secrets("whsec_" + b64encode(b"k" * 32).decode())
+    jobs = connect(webhook_hosts=AllowedHosts("example.com"), webhook_secret=secret)
+    rows = b"\n".join(row[:-1] + b', "sector": "drinks"}' for row in ndjson(walks(150)).splitlines())
+    job = submit(jobs, rows, join=("sector",), webhook="https://example.com", expires_in_h=2)
     assert (job.rows_per_second, job.seconds_left, job.source, job.joined) == (None, None, NDJSON, ["sector"])
     assert (job.webhook.url, job.webhook.state, job.webhook.attempts) == ("https://example.com", "", 0)
     chunks.work_once()

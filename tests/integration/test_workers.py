@@ -68,11 +68,11 @@ def test_a_job_is_left_to_a_worker_that_has_its_model_and_others_are_not(
 
 
 def test_another_model_under_the_same_number_is_not_taken(models: Repository) -> None:
-    pins = Pins(models)
+    pins, card = Pins(models), models.card("lstm")
 
-    assert pins.forecaster("lstm", 1, "sha256:another") is None
+    assert pins.forecaster("lstm", card.version, "sha256:another") is None
     assert pins.lacking() == pins.missed() == ["sha256:another"]
-    assert pins.forecaster("lstm", 1, models.get("lstm").card.digest) is not None
+    assert pins.forecaster("lstm", card.version, card.digest) is not None
     assert pins.lacking() == ["sha256:another"]
 
 
