@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 DOCKER_COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check train fast drills chaos schemathesis bench bench-bulk bench-queue overload soak soak-jobs e2e sbom audit clean lock
+.PHONY: help up test check train fast drills chaos schemathesis bench bench-bulk bench-queue overload soak soak-jobs figures screenshots e2e sbom audit clean lock
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -55,6 +55,12 @@ soak: $(VENV)/dev ## ask good and bad questions for ten minutes; fails when it g
 
 soak-jobs: $(VENV)/dev ## run bulk jobs of many shapes for twenty minutes; fails when anything grows, errs or is left behind
 	$(BIN)/python -m bench.soak_jobs $(ARGS)
+
+figures: $(VENV)/dev ## compute anew what the pages draw: gradients, memory, parameters, example prices; a quarter of an hour
+	$(BIN)/python -m models.figures service/static
+
+screenshots: $(VENV)/dev ## pictures of the pages in docs/pages; needs Chromium
+	$(BIN)/python -m tests.browser.screenshots
 
 e2e: $(VENV)/dev ## build the image, run docker-compose.yml, kill and replace its parts under load; needs a container engine
 	DOCKER_COMPOSE="$(DOCKER_COMPOSE)" $(BIN)/python -m deploy.e2e

@@ -36,6 +36,7 @@ NEEDED = {
     "/openapi.json": Needs(OPEN, OPEN),
     "/docs": Needs(OPEN, OPEN),
     "/docs/*": Needs(OPEN, OPEN),
+    "/pages/*": Needs(OPEN, OPEN),
     "/v1/forecasts": Needs(FORECAST, FORECAST),
     "/v1/models": Needs(FORECAST, ADMIN),
     "/v1/models/*": Needs(FORECAST, ADMIN),

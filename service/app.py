@@ -62,7 +62,7 @@ def create_app(
     app.register_blueprint(health_routes(models, jobs, drain, observers.metrics))
     app.register_blueprint(metric_routes(observers.metrics, models, jobs))
     app.register_blueprint(protocol_routes(models, lifecycle, settings, busy.statistics, drain))
-    add_pages(app)
+    add_pages(app, screens=settings.pages == "1")
     observe(app, observers)
     handle_errors(app)
     guard(app, admission, settings)

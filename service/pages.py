@@ -1,4 +1,4 @@
-"""Pages for people: ``/docs`` tries the API out, from files in a package and nowhere else."""
+"""Pages for people: those of `service.screens` where they are on, and ``/docs``, which tries the API out."""
 
 from flask import Blueprint, Flask, Response, redirect
 from flask_swagger_ui import get_swaggerui_blueprint
@@ -19,20 +19,28 @@ SWAGGER = {
 }
 
 
-def add_pages(app: Flask) -> None:
-    """The pages of an app."""
+def add_pages(app: Flask, *, screens: bool) -> None:
+    """
+    The pages of an app.
+
+    Args:
+        app: The app.
+        screens: Whether there are pages with charts; without them nothing of these is imported, and `/` is `/docs/`.
+    """
     docs = get_swaggerui_blueprint("/docs", "/openapi.json", config=SWAGGER, blueprint_name="docs")
     docs.after_request(_let_page_load_its_files)
     app.register_blueprint(docs)
     app.register_blueprint(_routes())
+    if screens:
+        from service import screens as with_charts  # noqa: PLC0415 - what a service without pages does without
+
+        app.register_blueprint(with_charts.routes())
+    else:
+        app.add_url_rule("/", "index", _to_docs)
 
 
 def _routes() -> Blueprint:
     views = Blueprint("pages", __name__)
-
-    @views.get("/")
-    def index() -> WerkzeugResponse:
-        return redirect("/docs/")
 
     @views.get("/openapi.json")
     def openapi() -> Response:
@@ -44,6 +52,10 @@ def _routes() -> Blueprint:
         return Response(encode({"problems": known}), content_type="application/json")
 
     return views
+
+
+def _to_docs() -> WerkzeugResponse:
+    return redirect("/docs/")
 
 
 def _let_page_load_its_files(answer: Response) -> Response:

@@ -37,6 +37,9 @@ class ServiceSettings(WorkerSettings):
         Path("var/state"), "folder for what the processes of a service share: rate limits, which versions serve"
     )
     access_log: Literal["on", "off"] = setting("on", "`on` or `off`: a line of JSON for each request, on stderr")
+    pages: Literal["1", "0"] = setting(
+        "1", "`1` or `0`: pages with charts for people; without them `/` leads to `/docs`"
+    )
     traces: str = setting("", "where traces go by OTLP over HTTP, as `http://127.0.0.1:4318`; nowhere if empty")
     watch_s: float = setting(1.0, "seconds between two looks for new versions of models; 0 looks never", least=0)
 

@@ -157,6 +157,7 @@ def test_every_field_of_a_schedule_stands_in_the_page() -> None:
         "docs/gradients.md",
         "docs/jobs.md",
         "docs/models.md",
+        "docs/pages.md",
         "docs/protocol.md",
         "docs/security.md",
         "docs/observability.md",

@@ -29,6 +29,8 @@ NEEDS = [
     ("GET", "/metrics", "nothing"),
     ("GET", "/problems", "nothing"),
     ("GET", "/openapi.json", "nothing"),
+    ("GET", "/pages/health", "nothing"),
+    ("GET", "/pages/static/0123/pages.css", "nothing"),
     ("GET", "/docs", "nothing"),
     ("GET", "/docs/", "nothing"),
     ("GET", "/docs/swagger-ui.css", "nothing"),
