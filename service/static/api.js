@@ -1,7 +1,7 @@
 // The public API, as everybody has it: calls, problems in words, and the same calls as curl.
 import { byId, fill, h } from "./dom.js";
 
-const KEY = "nextday.key";
+export const KEY = "nextday.key";
 
 /** A problem that the service answered, or that it did not answer. */
 export class Problem extends Error {
@@ -96,27 +96,6 @@ function askForKey() {
   byId("key-field").focus();
 }
 
-function showKey() {
-  byId("key-state").textContent = sessionStorage.getItem(KEY) ? "Key set" : "No key";
-}
-
-function wireKey() {
-  showKey();
-  byId("key-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const key = byId("key-field").value.trim();
-    if (!key) return;
-    sessionStorage.setItem(KEY, key);
-    byId("key-field").value = "";
-    location.reload();
-  });
-  byId("key-forget").addEventListener("click", () => {
-    sessionStorage.removeItem(KEY);
-    byId("key").open = false;
-    showKey();
-  });
-}
-
 /** A file of the API, saved; streamed by the browser where no key must be sent. */
 export async function save(path, name) {
   let address = path;
@@ -152,5 +131,3 @@ export function every(milliseconds, work) {
   };
   turn();
 }
-
-wireKey();

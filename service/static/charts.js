@@ -78,19 +78,7 @@ function merged(base, layout) {
   return { ...rest, ...named };
 }
 
-function wireTheme() {
-  const button = byId("theme");
-  const root = document.documentElement;
-  const show = () => (button.textContent = root.dataset.theme === "dark" ? "Light" : "Dark");
-  button.addEventListener("click", () => {
-    root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
-    try {
-      localStorage.setItem("nextday.theme", root.dataset.theme);
-    } catch { /* a browser that keeps nothing */ }
-    show();
-    for (const [node, { words, make }] of drawn) draw(node, words, make);
-  });
-  show();
-}
-
-wireTheme();
+addEventListener("nextday.theme", () => {
+  for (const [node, { words, make }] of drawn) draw(node, words, make);
+});
+addEventListener("load", () => plotly().catch(() => {})); // behind the page, and beside the first answers

@@ -79,7 +79,7 @@ function figure({ explain, gates, states, cut, colours }) {
     return row.traces.map((trace) => ({ ...trace, yaxis: at ? `y${at + 1}` : "y", ...(trace.type === "heatmap" ? { colorbar: bar(trace, middle, size, colours) } : {}) }));
   });
   const dated = typeof now.x[0] === "string";
-  layout.xaxis = axis(dated ? "day" : "day, from the first", { anchor: `y${rows.length}`, type: dated ? "date" : "linear", nticks: narrow() ? 3 : 8, showspikes: true, spikemode: "across",
+  layout.xaxis = axis(dated ? "day" : "day, from the first", { anchor: `y${rows.length}`, type: dated ? "date" : "linear", nticks: narrow() ? 3 : 8, tickangle: 0, showspikes: true, spikemode: "across",
     spikethickness: 1, spikecolor: colours.quiet, spikedash: "dot", spikesnap: "hovered data" });
   return { data, layout };
 

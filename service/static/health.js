@@ -26,6 +26,7 @@ async function look() {
     if (models) showModels(models);
     showRoutes(found);
     drawAll();
+    byId("later").classList.add("there");
     before = seen;
   } catch (error) {
     setState("does not answer", "failed");

@@ -19,6 +19,7 @@ async function load() {
     options(byId("market"), Object.keys(now.details.card.scores).map((each) => [each, NAMES[each] ?? each]));
     showCard(now.details);
     showMarket();
+    byId("later").classList.add("there");
   } catch (error) {
     tell(byId("problem"), error);
   }

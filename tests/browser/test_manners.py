@@ -68,9 +68,11 @@ def test_a_page_of_itself_has_no_fault_and_every_axis_a_name(path: str, visit: V
     assert all(axes)
 
 
-def test_the_theme_is_the_systems_until_somebody_chooses(browser: Any, site: Server) -> None:
+@pytest.mark.parametrize("path", PAGES)
+def test_the_theme_is_the_systems_until_somebody_chooses(path: str, browser: Any, site: Server) -> None:
     with visiting(browser, site.url, scheme="dark") as visit:
-        page = settled(visit, "/")
+        page = visit.open(path)
+        page.locator("#theme", has_text="Light").wait_for()
         first = page.evaluate("document.documentElement.dataset.theme")
         page.get_by_role("button", name="Light or dark").click()
         page.reload()

@@ -26,7 +26,7 @@ def test_why_an_lstm_draws_what_was_computed(visit: Visit) -> None:
     for chart in ("unit", "memory", "fresh", "trained", "parameters"):
         page.wait_for_selector(f"#{chart} .scatterlayer path.js-line", state="attached")  # a level line has no height
 
-    titles = page.locator(".xtitle, .ytitle").all_inner_texts()
+    titles = page.locator(".xtitle, .ytitle").all_text_contents()
     assert "norm of the gradient, no unit" in titles
     assert "right, per cent" in titles
 
