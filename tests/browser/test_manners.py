@@ -55,8 +55,6 @@ def test_a_page_fits_its_window_and_does_not_jump(path: str, width: int, browser
 
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_of_itself_has_no_fault_and_every_axis_a_name(path: str, visit: Visit) -> None:
-    if path == "/pages/gates":
-        visit.refusals = ("422",)
     page = settled(visit, path)
 
     axes = page.evaluate(

@@ -6,11 +6,8 @@ from tests.browser.browsing import Visit
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.xfail(reason="the service does not answer `explain` yet")
 @pytest.mark.parametrize(("model", "lines"), [("lstm", 6), ("rnn", 2)])
 def test_gates_and_states_lie_under_the_price_of_their_days(model: str, lines: int, visit: Visit) -> None:
-    visit.refusals = ("422",)
-    visit.page.set_default_timeout(5000)
     page = visit.open(f"/pages/gates?model={model}")
 
     page.wait_for_selector("#gates .heatmaplayer image")
