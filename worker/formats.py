@@ -123,7 +123,11 @@ class _Csv:
         self._sink = sink
 
     def write(self, table: pa.Table) -> None:
-        columns = [safe(column) for column in map(plain, table.columns)]
+        # An id is a name: that of `-1` is kept from becoming a number, too.
+        columns = [
+            safe(plain(column), numbers=name != "id")
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        ]
         text = pa.table(columns, names=[str(place) for place in range(len(columns))])
         options = pacsv.WriteOptions(include_header=False, quoting_style="needed", batch_size=8192)
         pacsv.write_csv(text, self._sink, options)
@@ -185,18 +189,21 @@ class _Arrow:
         self._writer.close()
 
 
-def safe(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def safe(column: pa.ChunkedArray, *, numbers: bool = True) -> pa.ChunkedArray:
     """
     A column whose texts no spreadsheet takes for a formula: an apostrophe goes before those that it might.
 
-    Texts that are numbers stay as they are, since what a spreadsheet makes of ``-1.5`` is -1.5.
+    Args:
+        column: Of a table; where it holds no texts it stays as it is.
+        numbers: Whether texts that are numbers stay as they are, since what a spreadsheet makes of ``-1.5`` is -1.5.
     """
     if not pa.types.is_string(column.type):
         return column
     risky = pc.match_substring_regex(column, _FORMULA)
     if not pc.any(risky).as_py():
         return column
-    risky = pc.and_not(risky, pc.match_substring_regex(column, _NUMBER))
+    if numbers:
+        risky = pc.and_not(risky, pc.match_substring_regex(column, _NUMBER))
     return pc.if_else(risky, pc.binary_join_element_wise("'", column, ""), column)
 
 

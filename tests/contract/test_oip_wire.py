@@ -111,12 +111,14 @@ def test_the_index_takes_a_request_that_tells_no_length(protocol_server: Server)
         connection.putheader("Authorization", AUTHORIZED["Authorization"])
         connection.endheaders()
 
-        assert len(json.load(connection.getresponse())) == 3
+        assert {each["name"] for each in json.load(connection.getresponse())} == {"lstm", "rnn", "mlp"}
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"ready": true}'])
 def test_the_index_takes_no_body_as_well_as_one(http: httpx.Client, content: bytes) -> None:
-    assert len(http.post("/v2/repository/index", content=content).json()) == 3
+    found = http.post("/v2/repository/index", content=content).json()
+
+    assert {each["name"] for each in found} == {"lstm", "rnn", "mlp"}
 
 
 def test_loading_with_a_configuration_of_the_callers_is_refused(tritonclient: triton.InferenceServerClient) -> None:

@@ -90,7 +90,7 @@ def test_no_process_of_a_worker_forks_with_a_session(forks: Path, tmp_path: Path
     with (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen(command, env=env, stdout=log, stderr=log)
     try:
-        until(lambda: "lstm: version 1 serves" in (tmp_path / "log").read_text(), "a worker with its models")
+        until(lambda: "model lstm: version " in (tmp_path / "log").read_text(), "a worker with its models")
         check = [*command, "--check"]
         until(
             lambda: subprocess.run(check, env=env, capture_output=True, check=False).returncode == 0, "its sign of life"

@@ -35,7 +35,7 @@ def forecast(file: Path, *more: str) -> Result:
     return CliRunner().invoke(main, ["forecast", str(file), *more])
 
 
-@pytest.mark.parametrize("model", ["lstm", "rnn:1", "mlp"])
+@pytest.mark.parametrize("model", ["lstm", "rnn:2", "mlp"])
 def test_the_next_day_is_what_the_service_answers(model: str, file: Path, prices: Panel, models: Repository) -> None:
     answer = json.loads(forecast(file, "--model", model, "--json").stdout)
 

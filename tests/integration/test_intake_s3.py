@@ -57,7 +57,7 @@ def take(tmp_path: Path, server: str) -> Any:
     )
     wishes = SimpleNamespace(options=Options(), join=())
     return lambda uri: intake.take(
-        Reference(uri), job_id="0" * 32, blobs=Blobs(tmp_path), settings=settings, wishes=wishes
+        Reference(uri), job_id="0" * 32, blobs=Blobs.of(str(tmp_path)), settings=settings, wishes=wishes
     )
 
 
@@ -87,7 +87,7 @@ def test_a_file_in_a_bucket_is_read_whatever_its_format(
 
     taken = take(f"s3://prices/{name}")
 
-    stored = Blobs(tmp_path).open_arrow(f"{'0' * 32}/input.arrow").read_all().to_pylist()
+    stored = Blobs.of(str(tmp_path)).open_arrow(f"{'0' * 32}/input.arrow").read_all().to_pylist()
     assert [(each["id"], each["closes"]) for each in stored] == SERIES
     assert taken.source == f"s3://prices/{name}"
     assert taken.input_bytes == store.get_file_info(f"prices/{name}").size
@@ -136,5 +136,9 @@ def test_a_server_that_does_not_answer_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(ReferenceRefused, match="cannot be read"):
         intake.take(
-            Reference("s3://prices/x.csv"), job_id="0" * 32, blobs=Blobs(tmp_path), settings=settings, wishes=wishes
+            Reference("s3://prices/x.csv"),
+            job_id="0" * 32,
+            blobs=Blobs.of(str(tmp_path)),
+            settings=settings,
+            wishes=wishes,
         )
