@@ -234,7 +234,8 @@ def test_no_cell_of_csv_can_be_taken_for_a_formula(tmp_path: Path, text: str) ->
     header, first, _ = csv.reader(io.StringIO(whole(job.get(CSV)).decode(), newline=""))
     errors_header, error = csv.reader(io.StringIO(whole(job.get(CSV, "errors")).decode(), newline=""))
 
-    named = f"'{text}" if text in FORMULAS or text.startswith(("+", "-")) else text  # an id is a name and stays no number
+    # An id is a name, and does not become a number.
+    named = f"'{text}" if text in FORMULAS or text.startswith(("+", "-")) else text
     assert (header[-1], first[0], first[-1]) == (shown, named, shown)
     assert (errors_header[-1], error) == (shown, ["1", named, shown, shown])
 
