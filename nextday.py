@@ -1,15 +1,13 @@
 """
 The command line: one thin command for each thing people do.
 
-Exit codes: 0 done; 1 it failed, as where the service is away or a job fails; 2 the input or a setting is wrong;
-3 scored, but some rows have an error; 130 stopped by Ctrl-C.
-
 What a command needs is imported when it runs: most need neither torch nor onnxruntime, and all should start fast.
 """
 
 # ruff: noqa: PLC0415 - see above
 
 import datetime
+import json
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,6 +16,13 @@ import click
 from models.errors import NextdayError
 
 WRONG_INPUT, STOPPED = 2, 130
+EXIT_CODES = {
+    0: "done",
+    1: "it failed, as where the service is away or a job fails",
+    WRONG_INPUT: "the input, an option or a setting is wrong",
+    3: "scored, but some rows have an error",
+    STOPPED: "stopped by Ctrl-C",
+}
 
 
 class Commands(click.Group):
@@ -40,7 +45,39 @@ def _missing(who: str, error: ModuleNotFoundError) -> click.ClickException:
     return click.ClickException(f"{who} {error.name}; {how}")
 
 
-@click.group(cls=Commands, context_settings={"max_content_width": 100})
+def _models_beginning(start: str) -> list[str]:
+    """Models of this environment's store that begin so; none where it cannot be read, for a shell shows no errors."""
+    from models.listing import beginning
+    from models.settings import ModelSettings, from_env
+
+    try:
+        return beginning(from_env(ModelSettings).store, start)
+    except (NextdayError, OSError):
+        return []
+
+
+def _complete_model(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    return _models_beginning(incomplete)
+
+
+def _complete_name(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    return [each for each in _models_beginning(incomplete) if ":" not in each]
+
+
+def _complete_version(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    start = f"{ctx.params.get('model') or 'lstm'}:"
+    return [each.removeprefix(start) for each in _models_beginning(start + incomplete)]
+
+
+def _echo_json(answer: object) -> None:
+    """Print JSON for programs: the one thing on standard output."""
+    click.echo(json.dumps(answer, indent=2))
+
+
+SAID_OF_CODES = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
+
+
+@click.group(cls=Commands, context_settings={"max_content_width": 100}, epilog=SAID_OF_CODES)
 @click.version_option(package_name="nextday", message="%(version)s")
 def main() -> None:
     """What will this price do tomorrow, and how sure are we? Next-day quantile forecasts over HTTP and in bulk."""
@@ -90,8 +127,9 @@ def work(ctx: click.Context, *, check: bool) -> None:
 @click.option("-o", "--output", required=True, metavar="OUT",
               help="Where the forecasts go, by suffix as FILE, unpacked; `-` is standard output, as CSV.")  # fmt: skip
 @click.option("--url", help="The service.  [default: http://127.0.0.1:8000, or as NEXTDAY_HOST and NEXTDAY_PORT say]")
-@click.option("--model", help="Name of the model.  [default: lstm]")
-@click.option("--version", type=click.IntRange(min=1), help="Version of the model.  [default: the newest]")
+@click.option("--model", help="Name of the model.  [default: lstm]", shell_complete=_complete_name)
+@click.option("--version", type=click.IntRange(min=1), help="Version of the model.  [default: the newest]",
+              shell_complete=_complete_version)  # fmt: skip
 @click.option("--levels", metavar="L,L,...", help="Quantile levels, as in 0.05,0.5,0.95.  [default: all]")
 @click.option("--join", metavar="NAME,NAME,...", help="Columns of FILE that the results have, too.")
 @click.option("--webhook", metavar="URL", help="Who is to be told when the job has ended.")
@@ -116,8 +154,9 @@ def score(*, file: Path, output: str, url: str | None, detach: bool, as_json: bo
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--once", is_flag=True, help="Submit what is due now, and end: for cron.")
 @click.option("--dry-run", "dry", is_flag=True, help="Submit nothing; print what would be, and what comes next.")
+@click.option("--json", "as_json", is_flag=True, help="Print that as JSON.")
 @click.pass_context
-def schedule(ctx: click.Context, file: Path, *, once: bool, dry: bool) -> None:
+def schedule(ctx: click.Context, file: Path, *, once: bool, dry: bool, as_json: bool) -> None:
     """Submit jobs after each close of an exchange, as FILE (TOML) says, each exactly once."""
     from models.settings import from_env
     from worker.settings import WorkerSettings
@@ -125,8 +164,10 @@ def schedule(ctx: click.Context, file: Path, *, once: bool, dry: bool) -> None:
 
     if once and dry:
         raise click.UsageError("--once and --dry-run exclude each other")
+    if as_json and not dry:
+        raise click.UsageError("--json prints what --dry-run finds; add that")
     try:
-        ctx.exit(run(file, from_env(WorkerSettings), once=once, dry=dry, show=click.echo))
+        ctx.exit(run(file, from_env(WorkerSettings), once=once, dry=dry, as_json=as_json, show=click.echo))
     except ModuleNotFoundError as error:
         message = f"schedules need {error.name}; `pip install -e '.[schedule]'` in the clone installs it"
         raise click.ClickException(message) from error
@@ -134,7 +175,8 @@ def schedule(ctx: click.Context, file: Path, *, once: bool, dry: bool) -> None:
 
 @main.command()
 @click.argument("source")
-@click.option("--model", default="lstm", show_default=True, metavar="NAME[:VERSION]", help="Which one forecasts.")
+@click.option("--model", default="lstm", show_default=True, metavar="NAME[:VERSION]", help="Which one forecasts.",
+              shell_complete=_complete_model)  # fmt: skip
 @click.option("--horizon", type=click.IntRange(1, 20), default=1, show_default=True, help="Days ahead.")
 @click.option("--paths", type=click.IntRange(100, 100_000), default=1000, show_default=True,
               help="Drawn for the days after the first.")  # fmt: skip
@@ -144,13 +186,16 @@ def schedule(ctx: click.Context, file: Path, *, once: bool, dry: bool) -> None:
 )
 @click.option("--explain", is_flag=True, help="Tell what an LSTM kept, added and showed on each day, too.")
 @click.option("--unit", type=click.IntRange(0), help="Which of its units to tell of.  [default: the mean over all]")
+@click.option("--plot/--no-plot", default=None, help="Draw closes and fans under the table.  [default: on a terminal]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with all nine quantiles.")
-def forecast(*, as_json: bool, **options: Any) -> None:
+def forecast(*, as_json: bool, plot: bool | None, **options: Any) -> None:
     """Forecast the next closes of SOURCE, `sp500` or a file of daily closes, here and now, without a service."""
     from models.outlook import Asked, run
     from models.settings import ModelSettings, from_env
 
-    run(Asked(store=from_env(ModelSettings).store, **options), as_json=as_json)
+    if as_json and plot:
+        raise click.UsageError("--json and --plot exclude each other")
+    run(Asked(store=from_env(ModelSettings).store, **options), as_json=as_json, plot=plot)
 
 
 @main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
@@ -173,6 +218,7 @@ def train(ctx: click.Context, arguments: tuple[str, ...]) -> None:
     multiple=True,
     metavar="NAME[:VERSION]",
     help="May be given several times.  [default: all]",
+    shell_complete=_complete_model,
 )
 @click.option(
     "--market", "markets", multiple=True, help="us-stocks or others; several times for both.  [default: both]"
@@ -270,12 +316,17 @@ def gradients(seed: int, plots: Path | None, *, quick: bool, network_free: bool,
 
 
 @main.command()
-def models() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every score.")
+def models(*, as_json: bool) -> None:
     """List the models: versions, networks, sizes and scores."""
-    from models.listing import listing
+    from models.listing import described, listing
     from models.settings import ModelSettings, from_env
 
-    click.echo(listing(from_env(ModelSettings).store))
+    store = from_env(ModelSettings).store
+    if as_json:
+        _echo_json(described(store))
+    else:
+        click.echo(listing(store))
 
 
 KEY_FILE = click.option("--file", "path", type=click.Path(dir_okay=False, path_type=Path),
@@ -312,12 +363,13 @@ def new_key(name: str, scopes: tuple[str, ...], rate_per_s: float | None, path: 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_keys(path: Path | None, *, as_json: bool) -> None:
     """List the API keys: ids, names, scopes and limits, never the keys."""
-    import json
-
     from service.key_file import described, needed, table
 
     path = needed(path)
-    click.echo(json.dumps({"keys": described(path)}, indent=2) if as_json else table(path))
+    if as_json:
+        _echo_json({"keys": described(path)})
+    else:
+        click.echo(table(path))
 
 
 @keys.command()
@@ -332,13 +384,19 @@ def revoke(key_id: str, path: Path | None) -> None:
 
 
 @main.command()
-@click.argument("model", metavar="NAME[:VERSION]")
+@click.argument("model", metavar="NAME[:VERSION]", shell_complete=_complete_model)
 @click.option("--url", help="The service.  [default: http://127.0.0.1:8000, or as NEXTDAY_HOST and NEXTDAY_PORT say]")
-def activate(model: str, url: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what serves now as JSON.")
+def activate(model: str, url: str | None, *, as_json: bool) -> None:
     """Let a version of a model serve in a running service; NAME alone follows the newest again."""
     from service.activate import activate as run
+    from service.activate import line
 
-    click.echo(run(model, url=url))
+    serving = run(model, url=url)
+    if as_json:
+        _echo_json(serving)
+    else:
+        click.echo(line(serving))
 
 
 @main.command()

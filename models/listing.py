@@ -1,7 +1,8 @@
-"""The models of a store as a table for people, read from their cards alone."""
+"""The models of a store, read from their cards alone: as a table, as facts, as names that a shell completes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from models.bundle import Card, names, read_card, versions
 from models.errors import BundleError
@@ -16,18 +17,44 @@ def listing(store: Path) -> str:
     Args:
         store: The folder of the models.
     """
-    known = names(store)
-    if not known:
+    if not names(store):
         return f"there are no models in {store}; train one with `nextday train`"
-    rows: list[tuple[str, ...]] = [HEADER]
-    refused = []
-    for name in known:
+    read = list(_cards(store))
+    rows = [HEADER, *(_row(each) for each in read if isinstance(each, Card))]
+    return "\n".join([*aligned(rows), *(str(each) for each in read if isinstance(each, BundleError))])
+
+
+def described(store: Path) -> dict[str, Any]:
+    """
+    The same as facts, with every score.
+
+    Returns:
+        `models`: name, version, digest, network, summary, parameters, min_days, levels and scores of each version; and
+        `refused`: why each of the others cannot be read.
+    """
+    fields = ("name", "version", "digest", "network", "summary", "parameters", "min_days", "levels", "scores")
+    read = list(_cards(store))
+    return {
+        "models": [{field: getattr(each, field) for field in fields} for each in read if isinstance(each, Card)],
+        "refused": [str(each) for each in read if isinstance(each, BundleError)],
+    }
+
+
+def beginning(store: Path, start: str) -> list[str]:
+    """Models of a store that begin so: names, and each version as ``name:version``."""
+    name = start.partition(":")[0]
+    wanted = [each for each in names(store) if each.startswith(name)]
+    numbered = [f"{each}:{version}" for each in wanted for version in versions(store / each)]
+    return [each for each in (*wanted, *numbered) if each.startswith(start)]
+
+
+def _cards(store: Path) -> Iterator[Card | BundleError]:
+    for name in names(store):
         for version in versions(store / name):
             try:
-                rows.append(_row(read_card(store / name / str(version))))
+                yield read_card(store / name / str(version))
             except BundleError as error:
-                refused.append(str(error))
-    return "\n".join([*aligned(rows), *refused])
+                yield error
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 import numpy as np
+from rich.console import Console
+from rich.text import Text
 
 from models import data
 from models.ahead import PATHS, forecast_ahead
@@ -19,10 +21,13 @@ from models.listing import aligned
 from models.measures import LEVELS
 from models.panel import Panel
 from models.ragged import Doubles
+from models.sketch import SERIES, ink_of, sketch
 from models.walk import Walk
 
 SHOWN = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 """Quantiles that the table shows; JSON has all nine."""
+SHOWN_NARROW = (0.05, 0.5, 0.95)
+"""Those that it shows where a terminal is too narrow for them all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +73,11 @@ def forecasts(asked: Asked) -> dict[str, Any]:
         NothingToExplain: It cannot tell what it kept, added and showed.
         BundleError: It is damaged.
     """
+    return _forecasts(asked)[0]
+
+
+def _forecasts(asked: Asked) -> tuple[dict[str, Any], Panel]:
+    """The forecasts, and the prices behind them."""
     if asked.conformal and asked.horizon > 1:
         raise DataError("conformal correction is of the next day's quantiles alone; leave out --horizon")
     path = folder_of(asked.store, asked.model)
@@ -78,10 +88,11 @@ def forecasts(asked: Asked) -> dict[str, Any]:
     if gates and asked.unit is not None and asked.unit >= gates.units:
         raise DataError(f"there is no unit {asked.unit}; {asked.model} has those from 0 to {gates.units - 1}")
     prices = data.load(asked.source, max_gap_days=None, min_days=card.min_days).panel
-    return {
+    answer = {
         "model": {"name": card.name, "version": card.version, "digest": card.digest},
         "forecasts": [_forecast(asked, walk, gates, prices, row) for row in range(len(prices))],
     }
+    return answer, prices
 
 
 def _forecast(asked: Asked, walk: Walk, gates: Gates | None, prices: Panel, row: int) -> dict[str, Any]:
@@ -120,13 +131,13 @@ def _day(number: int, quantiles: Doubles) -> dict[str, Any]:
     return {"day": number, "median": by_level["0.5"], "quantiles": by_level}
 
 
-def table(answer: dict[str, Any]) -> str:
-    """A line a series and day, for people."""
-    rows = [("id", "as of", "last close", "day", *(f"{100 * level:.0f} %" for level in SHOWN))]
+def table(answer: dict[str, Any], shown: tuple[float, ...] = SHOWN) -> str:
+    """A line a series and day, for people, with the quantiles at some levels."""
+    rows = [("id", "as of", "last close", "day", *(f"{100 * level:.0f} %" for level in shown))]
     for each in answer["forecasts"]:
         for day in each["days"]:
             facts = (each["id"], each["as_of"], f"{each['last_close']:.6g}") if day["day"] == 1 else ("", "", "")
-            quantiles = [f"{day['quantiles'][str(level)]:.6g}" for level in SHOWN]
+            quantiles = [f"{day['quantiles'][str(level)]:.6g}" for level in shown]
             rows.append((*facts, str(day["day"]), *quantiles))
     return "\n".join(aligned(rows))
 
@@ -142,10 +153,38 @@ def gates_table(answer: dict[str, Any], unit: int | None) -> str:
     return "\n".join(aligned(rows))
 
 
-def run(asked: Asked, *, as_json: bool) -> None:
-    """Forecast, and print a table or JSON; errors as for `forecasts`."""
-    answer = forecasts(asked)
-    click.echo(json.dumps(answer, indent=1) if as_json else table(answer))
-    if asked.explain and not as_json:
+def plots(answer: dict[str, Any], prices: Panel, console: Console) -> None:
+    """Print a sketch of each of the first series: its last closes and the days ahead; see `models.sketch`."""
+    ink = ink_of(console.encoding)
+    for row, each in enumerate(answer["forecasts"][:SERIES]):
+        title, *lines = sketch(each, prices.closes[row], console.width, ink)
+        console.print()
+        for style, line in (("bold", title), *(("cyan", line) for line in lines)):
+            console.print(Text(line, style))
+    if (more := len(answer["forecasts"]) - SERIES) > 0:
+        console.print(Text(f"\n{more} more have no plot."))
+
+
+def run(asked: Asked, *, as_json: bool, plot: bool | None = None) -> None:
+    """
+    Forecast, and print a table or JSON; errors as for `forecasts`.
+
+    Args:
+        asked: What.
+        as_json: Print JSON, and nothing else.
+        plot: Whether sketches stand under the table; None for a terminal alone.
+    """
+    answer, prices = _forecasts(asked)
+    if as_json:
+        click.echo(json.dumps(answer, indent=1))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    on_terminal = console.file.isatty()
+    printed = table(answer)
+    narrow = on_terminal and len(printed.partition("\n")[0]) > console.width
+    click.echo(table(answer, SHOWN_NARROW) if narrow else printed)
+    if on_terminal if plot is None else plot:
+        plots(answer, prices, console)
+    if asked.explain:
         of = "the mean over its units" if asked.unit is None else f"its unit {asked.unit}"
         click.echo(f"\nWhat the network kept, added and showed: {of}\n\n{gates_table(answer, asked.unit)}")

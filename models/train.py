@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Any, get_args
 
@@ -64,7 +65,13 @@ class TrainConfig:
     markets: tuple[str, ...] = tuple(MARKETS)
 
 
-def make_bundle(config: TrainConfig, store: Path, name: str, report: Callable[[fit.Progress], None]) -> Path:
+def make_bundle(
+    config: TrainConfig,
+    store: Path,
+    name: str,
+    report: Callable[[fit.Progress], None],
+    scored: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Path:
     """
     Train, export, check, score on the test days and write the next version of a model.
 
@@ -73,6 +80,7 @@ def make_bundle(config: TrainConfig, store: Path, name: str, report: Callable[[f
         store: Folder of the models.
         name: Of the model in it.
         report: Called after each step.
+        scored: Told how many of how many series of the test days are scored, once training is over.
 
     Returns:
         The new bundle's folder, written whole or not at all.
@@ -100,7 +108,7 @@ def make_bundle(config: TrainConfig, store: Path, name: str, report: Callable[[f
         version=next_version(store, name),
         training=dataclasses.asdict(config.fit) | fit_facts,
         data=data.summary(prices, config.split),
-        scores=scores(name, Walk(walk, fitted.network.min_days), tests, test),
+        scores=scores(name, Walk(walk, fitted.network.min_days), tests, test, scored),
         sha256=sha256(model).hexdigest(),
         walk_sha256=sha256(walk).hexdigest(),
         explain_sha256=sha256(explain).hexdigest() if explain else None,
@@ -109,10 +117,20 @@ def make_bundle(config: TrainConfig, store: Path, name: str, report: Callable[[f
     return write_bundle(store, card, model, walk, explain)
 
 
-def scores(name: str, walk: Walk, markets: dict[str, Panel], span: Span) -> dict[str, dict[str, dict[str, float]]]:
+def scores(
+    name: str,
+    walk: Walk,
+    markets: dict[str, Panel],
+    span: Span,
+    scored: Callable[[int, int], None] = lambda _done, _of: None,
+) -> dict[str, dict[str, dict[str, float]]]:
     """What a card says of a forecaster and the baselines on the same days: by market, by forecaster, by measure."""
     rules = {name: every_day(walk.quantiles)} | baseline_rules(data.cache_folder())
-    return {market: summary(assess(rules, prices, span)) for market, prices in markets.items()}
+    done, of = count(1), sum(map(len, markets.values()))
+    return {
+        market: summary(assess(rules, prices, span, lambda _name: scored(next(done), of)))
+        for market, prices in markets.items()
+    }
 
 
 def _described(config: fit.FitConfig, network: Forecasting) -> dict[str, Any]:
@@ -211,32 +229,41 @@ def train(
             max_gap_days=None if allow_gaps else data.MAX_GAP_DAYS,
             markets=() if sources or tickers else tuple(MARKETS),
         )
-        with _progress(console, config.fit.steps) as report:
-            path = make_bundle(config, store, name or network, report)
+        with _progress(console, config.fit.steps) as (report, scored):
+            path = make_bundle(config, store, name or network, report, scored)
     except KeyboardInterrupt:
         console.print("Stopped. Nothing was written.")
         raise SystemExit(_INTERRUPTED) from None
     except NextdayError as error:
-        raise click.ClickException(str(error)) from error
+        raise _WrongInput(str(error)) from error
     click.echo(path)
 
 
+class _WrongInput(click.ClickException):
+    """An error of ours, with the exit code that the other commands have for it."""
+
+    exit_code = 2
+
+
 @contextmanager
-def _progress(console: Console, steps: int) -> Iterator[Callable[[fit.Progress], None]]:
-    columns = (
-        TextColumn("step {task.completed}/{task.total}"),
-        BarColumn(),
-        TextColumn("loss {task.fields[loss]}, validation {task.fields[validation]}, best {task.fields[best]}"),
-        TimeRemainingColumn(),
-    )
+def _progress(
+    console: Console, steps: int
+) -> Iterator[tuple[Callable[[fit.Progress], None], Callable[[int, int], None]]]:
+    """A bar for the steps and, after them, one for the series that are scored; each tells the time that is left."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[at]}"), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("training", total=steps, loss="-", validation="-", best="-")
+        training = bar.add_task(f"step 0/{steps}", total=steps, at="")
+        scoring = bar.add_task("scoring", total=None, at="beside the baselines", visible=False)
 
         def report(at: fit.Progress) -> None:
             loss, validation, best = (_digits(value) for value in (at.loss, at.validation, at.best))
-            bar.update(task, completed=at.step, loss=loss, validation=validation, best=best)
+            facts = f"loss {loss}, validation {validation}, best {best}"
+            bar.update(training, completed=at.step, description=f"step {at.step}/{steps}", at=facts)
 
-        yield report
+        def scored(done: int, of: int) -> None:
+            bar.update(scoring, completed=done, total=of, description=f"series {done}/{of}", visible=True)
+
+        yield report, scored
 
 
 def _digits(value: float | None) -> str:

@@ -14,7 +14,7 @@ class NoVersion(InputError):
         super().__init__(f"{given!r} is no NAME or NAME:VERSION, as in lstm:1")
 
 
-def activate(model: str, *, url: str | None = None) -> str:
+def activate(model: str, *, url: str | None = None) -> Document:
     """
     Let a version serve.
 
@@ -23,7 +23,7 @@ def activate(model: str, *, url: str | None = None) -> str:
         url: Of the service, where it is not that of the settings.
 
     Returns:
-        What serves now, as a line for people.
+        What serves now, as ``PUT /v1/models/{name}/serving`` answers it.
 
     Raises:
         NoVersion: The model is not named so.
@@ -33,7 +33,15 @@ def activate(model: str, *, url: str | None = None) -> str:
     """
     name, version = _parsed(model)
     with Client(url or base_url(from_env(ServiceSettings)), api_key=from_env(CallerSettings).api_key) as client:
-        return _line(client.serve(name, version))
+        return client.serve(name, version)
+
+
+def line(serving: Document) -> str:
+    """The same for people."""
+    applied = serving["applied"]
+    how = "the newest that can" if serving["pinned"] is None else "pinned"
+    behind = f"; {applied['behind']} do not follow yet" if applied["behind"] else ""
+    return f"{serving['name']}: version {serving['serving']} serves, {how}, in {applied['processes']} processes{behind}"
 
 
 def _parsed(model: str) -> tuple[str, int | None]:
@@ -41,10 +49,3 @@ def _parsed(model: str) -> tuple[str, int | None]:
     if not name or (colon and not (version.isascii() and version.isdecimal() and len(version) < 10)):
         raise NoVersion(given=model)
     return name, int(version) if colon else None
-
-
-def _line(serving: Document) -> str:
-    applied = serving["applied"]
-    how = "the newest that can" if serving["pinned"] is None else "pinned"
-    behind = f"; {applied['behind']} do not follow yet" if applied["behind"] else ""
-    return f"{serving['name']}: version {serving['serving']} serves, {how}, in {applied['processes']} processes{behind}"

@@ -57,6 +57,7 @@ class Partial:
         """Into a file, from its beginning."""
         self._sink = sink
         self._etag = ""
+        self._whole_bytes: int | None = None
         self._begin_anew()
 
     def headers(self) -> dict[str, str]:
@@ -70,6 +71,13 @@ class Partial:
         goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {self._got_bytes}-")
         if answer.status_code != httpx.codes.PARTIAL_CONTENT or not goes_on:
             self._begin_anew()
+        rest = answer.headers.get("Content-Length", "")
+        self._whole_bytes = self._got_bytes + int(rest) if rest.isdecimal() else None
+
+    @property
+    def progress(self) -> tuple[int, int | None]:
+        """How many bytes are here, and how many the whole has, where that is known."""
+        return self._got_bytes, self._whole_bytes
 
     def write(self, content: bytes) -> None:
         """Take some bytes."""
@@ -226,7 +234,14 @@ class Client:
         serving: Document = self._patiently(lambda: self._http.put(path, json={"version": version})).json()
         return serving
 
-    def download(self, job_id: str, part: str, suffix: str, sink: BinaryIO) -> None:
+    def download(
+        self,
+        job_id: str,
+        part: str,
+        suffix: str,
+        sink: BinaryIO,
+        on_bytes: Callable[[int, int | None], None] = lambda _got, _of: None,
+    ) -> None:
         """
         Write a job's ``results`` or ``errors`` to a file; errors as for `job`.
 
@@ -237,6 +252,7 @@ class Client:
             part: ``results`` or ``errors``.
             suffix: One of `service.downloads.FORMATS`.
             sink: Holds nothing else, and can seek.
+            on_bytes: Told how many bytes have come, and of how many, where the service says so.
         """
         partial = Partial(sink)
         path = f"/v1/jobs/{job_id}/{part}"
@@ -254,6 +270,7 @@ class Client:
                 partial.begin(answer)
                 for content in answer.iter_raw():
                     partial.write(content)
+                    on_bytes(*partial.progress)
                 return answer
 
         self._patiently(attempt)

@@ -170,7 +170,8 @@ def score_file(
             return DONE
         if job["status"] != "completed":
             raise JobEnded(job=job)
-        _save(client, job, output, suffix)
+        with _progress(console) as progress:
+            _save(client, job, output, suffix, progress)
     console.print(_summary(job, output, time.monotonic() - started))
     return ROWS_FAILED if job["counts"]["failed"] else DONE
 
@@ -256,23 +257,29 @@ def _follow(client: Client, job: Document, progress: Progress, interrupts: Inter
     return job
 
 
-def _save(client: Client, job: Document, output: str, suffix: str) -> None:
+def _save(client: Client, job: Document, output: str, suffix: str, progress: Progress) -> None:
     """Put forecasts, and errors where there are any, into their files, each whole or not at all."""
+    task = progress.add_task("fetching", total=None, detail="")
+
+    def fetching(got: int, of: int | None) -> None:
+        progress.update(task, completed=got, total=of, detail=f"{got / 1e6:,.1f} MB")
+
     if output == "-":
         with tempfile.TemporaryFile() as scratch:
-            client.download(job["id"], "results", suffix, scratch)
+            client.download(job["id"], "results", suffix, scratch, fetching)
+            progress.stop()  # or its bar stands between the lines, where both go to one terminal
             scratch.seek(0)
             shutil.copyfileobj(scratch, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         return
     with _replacing(Path(output)) as sink:
-        client.download(job["id"], "results", suffix, sink)
+        client.download(job["id"], "results", suffix, sink, fetching)
     beside = _errors_path(output)
     if not job["counts"]["failed"]:
         beside.unlink(missing_ok=True)  # those of an earlier run would be taken for this one's
         return
     with _replacing(beside) as sink:
-        client.download(job["id"], "errors", suffix, sink)
+        client.download(job["id"], "errors", suffix, sink, fetching)
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import nextday
-from models.data import last_days, load
+from models.data import last_days, load, write_csv
 from models.packaged import MARKETS
 from models.record import markdown, of_cards
 from models.repository import Repository
@@ -172,3 +173,16 @@ def test_every_link_to_a_file_leads_to_one(name: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         if "://" not in target:
             assert (ROOT / name).parent.joinpath(target).exists(), target
+
+
+def test_the_sketch_of_the_page_is_what_is_drawn(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "cli.md").read_text()
+    with (tmp_path / "prices.csv").open("w") as opened:
+        write_csv(last_days(load("sp500").panel, 250), opened)
+    command = ["forecast", str(tmp_path / "prices.csv"), "--horizon", "5", "--plot"]
+
+    drawn = CliRunner().invoke(nextday.main, command, env={"COLUMNS": "100"}).stdout
+
+    (shown,) = [block for block in re.findall(r"```text\n(.*?)```", page, re.DOTALL) if block.startswith("AAPL")]
+    without_digits = [re.sub(r"\d", "0", text) for text in (shown, drawn)]  # processors may differ in the last ones
+    assert without_digits[0] in without_digits[1]

@@ -1,5 +1,6 @@
 """`nextday schedule`: the schedules of a file at work, run once, or shown as what would be done and when."""
 
+import json
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -29,7 +31,15 @@ TIMEOUT_S = 5.0
 """Seconds that Redis may take to answer about notes."""
 
 
-def run(path: Path, settings: WorkerSettings, *, once: bool, dry: bool, show: Callable[[str], object]) -> int:
+def run(
+    path: Path,
+    settings: WorkerSettings,
+    *,
+    once: bool,
+    dry: bool,
+    show: Callable[[str], object],
+    as_json: bool = False,
+) -> int:
     """
     Work a file's schedules off, until SIGTERM or Ctrl-C; the exit code.
 
@@ -38,7 +48,8 @@ def run(path: Path, settings: WorkerSettings, *, once: bool, dry: bool, show: Ca
         settings: Where Redis, the jobs and the models are.
         once: Submit what is due now, and return: 0 where all of it is submitted, else 1.
         dry: Submit nothing; show what would be.
-        show: Takes a line for people.
+        as_json: Show that as JSON.
+        show: Takes a line for people, or the JSON.
 
     Raises:
         ScheduleError: The file is wrong.
@@ -51,8 +62,8 @@ def run(path: Path, settings: WorkerSettings, *, once: bool, dry: bool, show: Ca
         list_inputs = partial(files_of, prefixes=settings.input_prefixes)
         scheduler = Scheduler(plan, submit=submitter(jobs), list_inputs=list_inputs, notes=notes)
         if dry:
-            for line in preview(plan, scheduler):
-                show(line)
+            coming = upcoming(plan, scheduler)
+            show(json.dumps({"schedules": coming}, indent=1) if as_json else "\n".join(preview(coming)))
             return 0
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         if once:
@@ -92,33 +103,62 @@ def submitter(jobs: Jobs) -> Submit:
     return submit
 
 
-def preview(plan: ScheduleFile, scheduler: Scheduler) -> Iterator[str]:
-    """What would be submitted now, and what comes next, a few lines a schedule."""
+def upcoming(plan: ScheduleFile, scheduler: Scheduler) -> list[dict[str, Any]]:
+    """
+    What would be submitted now, and what comes next.
+
+    Returns:
+        Of each schedule `name`, `calendar`, `model`, `version` and `input`; `due`, a run with `session` (a date), `at`
+        (ISO 8601, UTC) and `left`, the files to submit, or `error`, why these are not known; and `next`, such a run
+        without either. `due` is None where the last session is too long ago, `next` where the calendar ends before it.
+    """
     due = {run.schedule.name: run for run in scheduler.due()}
     coming = {run.schedule.name: run for run in scheduler.next_runs()}
-    for schedule in plan.schedule:
-        version = f":{schedule.version}" if schedule.version else ""
-        yield f"{schedule.name}: {schedule.calendar}, {schedule.model}{version}, {schedule.input}"
-        if schedule.name in due:
-            yield from _shown(due[schedule.name], scheduler)
+    return [
+        {
+            **{field: getattr(each, field) for field in ("name", "calendar", "model", "version", "input")},
+            "catch_up_days": plan.catch_up_days,
+            "due": _due(due[each.name], scheduler) if each.name in due else None,
+            "next": _run(coming[each.name]) if each.name in coming else None,
+        }
+        for each in plan.schedule
+    ]
+
+
+def preview(coming: list[dict[str, Any]]) -> Iterator[str]:
+    """The same for people, a few lines a schedule."""
+    for each in coming:
+        version = f":{each['version']}" if each["version"] else ""
+        yield f"{each['name']}: {each['calendar']}, {each['model']}{version}, {each['input']}"
+        if each["due"]:
+            yield from _shown(each["due"])
         else:
-            yield f"  due   nothing: the last session is more than {plan.catch_up_days:g} days ago"
-        following = coming.get(schedule.name)
-        yield f"  next  {_at(following)}" if following else "  next  unknown: install a newer exchange-calendars"
+            yield f"  due   nothing: the last session is more than {each['catch_up_days']:g} days ago"
+        yield f"  next  {_at(each['next'])}" if each["next"] else "  next  unknown: install a newer exchange-calendars"
 
 
-def _shown(run: Run, scheduler: Scheduler) -> Iterator[str]:
+def _run(run: Run) -> dict[str, Any]:
+    return {"session": str(run.session.day), "at": f"{run.due_at:%Y-%m-%dT%H:%M:%SZ}"}
+
+
+def _due(run: Run, scheduler: Scheduler) -> dict[str, Any]:
     try:
-        left = scheduler.inputs_left(run)
+        return {**_run(run), "left": list(scheduler.inputs_left(run))}
     except (NextdayError, OSError, ValueError, redis.RedisError) as error:
-        yield f"  due   {_at(run)}, but: {error}"
+        return {**_run(run), "error": str(error)}
+
+
+def _shown(due: dict[str, Any]) -> Iterator[str]:
+    if "error" in due:
+        yield f"  due   {_at(due)}, but: {due['error']}"
         return
-    yield f"  due   {_at(run)}: {f'{len(left)} to submit' if left else 'all is submitted'}"
+    left = due["left"]
+    yield f"  due   {_at(due)}: {f'{len(left)} to submit' if left else 'all is submitted'}"
     yield from (f"        {uri}" for uri in left)
 
 
-def _at(run: Run) -> str:
-    return f"session {run.session.day}, at {run.due_at:%Y-%m-%d %H:%M} UTC"
+def _at(run: dict[str, Any]) -> str:
+    return f"session {run['session']}, at {run['at'][:16].replace('T', ' ')} UTC"
 
 
 @contextmanager

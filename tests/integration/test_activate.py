@@ -1,5 +1,6 @@
 """`nextday activate` beside a real server of two processes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -24,8 +25,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-def activate(url: str, model: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nextday", "activate", model, "--url", url]
+def activate(url: str, model: str, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nextday", "activate", model, "--url", url, *more]
     env = {**os.environ, "NEXTDAY_API_KEY": SECRET}
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
 
@@ -38,6 +39,14 @@ def test_the_previous_version_comes_back_in_one_command_and_the_newest_in_anothe
         0,
         "lstm: version 2 serves, the newest that can, in 2 processes\n",
     )
+
+
+def test_what_serves_is_json_for_programs(server: Server) -> None:
+    done = activate(server.url, "lstm", "--json")
+
+    serving = json.loads(done.stdout)
+    assert (serving["name"], serving["serving"], serving["pinned"]) == ("lstm", 2, None)
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
 """`nextday forecast`: from a file to a table, the same numbers as the service's."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +43,16 @@ def forecast(file: Path, *more: str) -> Result:
 def test_the_next_day_is_what_the_service_answers(model: str, file: Path, prices: Panel, models: Repository) -> None:
     answer = json.loads(forecast(file, "--model", model, "--json").stdout)
 
-    served = models.get(model.partition(":")[0]).predict(prices.closes)
+    name, _, version = model.partition(":")
+    number = int(version) if version else None
+    served = models.get(name, number).predict(prices.closes)
     for each, quantiles, closes in zip(answer["forecasts"], served, prices.closes, strict=True):
         (day,) = each["days"]
         np.testing.assert_allclose(list(day["quantiles"].values()), quantiles, rtol=2e-6)
         assert (day["median"], each["last_close"]) == (day["quantiles"]["0.5"], closes[-1])
     assert [each["id"] for each in answer["forecasts"]] == prices.ids
     assert answer["forecasts"][1]["as_of"] == "2020-03-10"
-    assert answer["model"]["digest"] == models.card(model.partition(":")[0]).digest
+    assert answer["model"]["digest"] == models.card(name, number).digest
 
 
 def test_days_ahead_widen_and_a_seed_repeats_them(file: Path) -> None:
@@ -133,3 +139,51 @@ def test_a_series_too_short_for_the_model_is_named(tmp_path: Path) -> None:
     result = forecast(tmp_path / "short.csv", "--model", "mlp")
     assert result.exit_code == 2
     assert "X has 2 closes; at least 60 are needed" in result.output
+
+
+def test_a_pipe_gets_no_plot_unless_it_is_asked_for_and_at_most_five_series_have_one(file: Path) -> None:
+    bare, plain, plotted = forecast(file), forecast(file, "--no-plot"), forecast(file, "--plot")
+    many = CliRunner().invoke(main, ["forecast", "sp500", "--plot"], env={"COLUMNS": "100"}).stdout
+
+    assert bare.stdout == plain.stdout
+    assert plotted.stdout.startswith(bare.stdout)
+    assert "┿" not in bare.stdout
+    assert plotted.stdout.count("┿") == 2
+    assert "\x1b" not in plotted.stdout
+    assert many.count("┿") == 5
+    assert many.endswith("15 more have no plot.\n")
+
+
+def test_json_is_alone_on_standard_output(file: Path) -> None:
+    assert set(json.loads(forecast(file, "--json").stdout)) == {"model", "forecasts"}
+
+
+def on_terminal(file: Path, *more: str, **env: str) -> str:
+    """What the command writes to a terminal."""
+    ours, theirs = pty.openpty()
+    keep = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    command = [sys.executable, "-m", "nextday", "forecast", str(file), *more]
+    with subprocess.Popen(command, stdout=theirs, env=keep | {"TERM": "xterm"} | env) as process:
+        os.close(theirs)
+        written = b""
+        try:
+            while some := os.read(ours, 65536):
+                written += some
+        except OSError:  # Linux says so that the other end is closed
+            pass
+        finally:
+            os.close(ours)
+    assert process.returncode == 0
+    return written.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_gets_plots_in_its_width_and_in_colour_unless_told_not_to(file: Path) -> None:
+    coloured, grey = on_terminal(file, COLUMNS="70"), on_terminal(file, COLUMNS="70", NO_COLOR="1")
+
+    assert coloured.count("┿") == grey.count("┿") == 2
+    assert "\x1b[36m" in coloured
+    assert "\x1b[36m" not in grey
+    lines = [line for line in grey.splitlines() if "\x1b" not in line]
+    assert max(map(len, lines)) <= 70
+    assert " ".join(lines[0].split()) == "id as of last close day 5 % 50 % 95 %"
+    assert "┿" not in on_terminal(file, "--no-plot")

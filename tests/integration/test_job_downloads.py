@@ -3,7 +3,7 @@
 import hashlib
 import io
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -134,7 +134,12 @@ def of(content: bytes) -> str:
     return f'"{hashlib.sha256(content).hexdigest()}"'
 
 
-def downloaded(monkeypatch: pytest.MonkeyPatch, contents: list[bytes], etags: list[str]) -> tuple[bytes, list[Any]]:
+def downloaded(
+    monkeypatch: pytest.MonkeyPatch,
+    contents: list[bytes],
+    etags: list[str],
+    on_bytes: Callable[[int, int | None], None] = lambda _got, _of: None,
+) -> tuple[bytes, list[Any]]:
     monkeypatch.setattr(BreaksOff, "contents", contents)
     monkeypatch.setattr(BreaksOff, "etags", etags)
     monkeypatch.setattr(BreaksOff, "asked", [])
@@ -143,7 +148,7 @@ def downloaded(monkeypatch: pytest.MonkeyPatch, contents: list[bytes], etags: li
         try:
             sink = io.BytesIO()
             with Client(f"http://127.0.0.1:{server.server_port}") as client:
-                client.download("0" * 32, "results", "csv", sink)
+                client.download("0" * 32, "results", "csv", sink, on_bytes)
             return sink.getvalue(), BreaksOff.asked
         finally:
             server.shutdown()
@@ -164,6 +169,18 @@ def test_a_download_of_what_has_changed_meanwhile_begins_anew(monkeypatch: pytes
 
     assert content == OTHER
     assert len(asked) == 2
+
+
+def test_a_download_tells_how_much_of_the_whole_has_come_and_goes_on_counting_where_it_broke_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[tuple[int, int | None]] = []
+
+    downloaded(monkeypatch, [CONTENT], [of(CONTENT)], lambda *at: told.append(at))
+
+    assert {whole for _, whole in told} == {len(CONTENT)}
+    assert (told[0][0], told[-1][0]) == (400, len(CONTENT))
+    assert told == sorted(told)
 
 
 def test_a_download_that_is_not_what_its_digest_says_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Schedules: real calendars and a real Valkey, with a clock that tests set; then the command as people call it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -379,11 +380,15 @@ def nextday(
 def test_the_command_submits_what_is_due_once_however_often_it_is_called(
     nextday: Callable[..., "subprocess.CompletedProcess[str]"], folder: Path, valkey_url: str, models: Repository
 ) -> None:
-    before, first, second, after = nextday("--dry-run"), nextday("--once"), nextday("--once"), nextday("--dry-run")
+    before, as_json = nextday("--dry-run"), nextday("--dry-run", "--json")
+    first, second, after = nextday("--once"), nextday("--once"), nextday("--dry-run")
 
     assert before.returncode == first.returncode == second.returncode == after.returncode == 0, first.stderr
     assert f"{folder.as_uri()}/prices/a.ndjson" in before.stdout
     assert "UTC: 2 to submit" in before.stdout
+    (told,) = json.loads(as_json.stdout)["schedules"]
+    assert [Path(uri).name for uri in told["due"]["left"]] == ["a.ndjson", "b.ndjson"]
+    assert f"session {told['next']['session']}, at {told['next']['at'][:10]}" in before.stdout
     assert "UTC: all is submitted" in after.stdout
     assert "  next  session " in after.stdout
     settings = WorkerSettings(redis_url=valkey_url, jobs_url=str(folder / "jobs"), device="cpu")

@@ -65,6 +65,9 @@ def test_the_same_seed_gives_the_same_bundle(network: str, file: Path, tmp_path:
     for store in ("one", "two"):
         result = run(file, tmp_path / store, "--network", network)
         assert result.exit_code == 0, result.output
+        assert "step 3/3" in result.stderr
+        assert "series 3/3" in result.stderr
+        assert result.stdout == f"{tmp_path / store / network / '1'}\n"
 
     names = ("model.onnx", "walk.onnx", "card.json", *(("explain.onnx",) if network != "mlp" else ()))
     assert {file.name for file in (tmp_path / "one" / network / "1").iterdir()} == set(names)
@@ -153,7 +156,7 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(
 ) -> None:
     result = run(file, tmp_path / "store", *arguments)
 
-    assert result.exit_code != 0
+    assert result.exit_code == 2
     assert reason in result.output
     assert not (tmp_path / "store").exists()
 
@@ -179,9 +182,11 @@ def test_ctrl_c_stops_with_a_clean_word_and_leaves_nothing(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_the_card_says_how_to_train_it_again(file: Path, tmp_path: Path) -> None:
     config = TrainConfig(fit=TINY, sources=(str(file),), markets=(), split=data.Split(*(day.item() for day in SPAN)))
+    told: list[tuple[int, int]] = []
 
-    card = read_bundle(make_bundle(config, tmp_path, "again", lambda _: None)).card
+    card = read_bundle(make_bundle(config, tmp_path, "again", lambda _: None, lambda *of: told.append(of))).card
 
+    assert told == [(1, 3), (2, 3), (3, 3)]
     assert {key: card.training[key] for key in ("steps", "batch", "learning_rate", "seed")} == {
         "steps": 6,
         "batch": 4,

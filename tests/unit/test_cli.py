@@ -1,13 +1,19 @@
+import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from click.shell_completion import BashComplete, ShellComplete, ZshComplete
 from click.testing import CliRunner
 
 from models.listing import listing
 from models.settings import ModelSettings
-from nextday import main
+from nextday import EXIT_CODES, main
+from service import score
 from service.banner import banner, base_url
 from service.settings import ServiceSettings
 
@@ -16,6 +22,13 @@ from service.settings import ServiceSettings
     ("arguments", "said"),
     [
         (["scor"], "Did you mean 'score'?"),
+        (["forecst", "sp500"], "Did you mean 'forecast'?"),
+        (["keys", "lst"], "Did you mean 'list'?"),
+        (["models", "--jsn"], "Did you mean '--json'?"),
+        (["train", "--netwrk", "rnn"], "'--network'"),
+        (["train", "--data", "nowhere.csv"], "nowhere.csv"),
+        (["forecast", "prices.csv", "--json", "--plot"], "--json and --plot exclude each other"),
+        (["schedule", "prices.csv", "--json"], "--json prints what --dry-run finds"),
         (["score", "missing.csv", "-o", "out.csv"], "'missing.csv' does not exist"),
         (["score", "prices.xls", "-o", "out.csv"], "'prices.xls' ends in none of .csv, .ndjson, .jsonl, .json"),
         (["score", "prices.csv", "-o", "out.xls"], "'out.xls' ends in none of .csv, .ndjson, .jsonl"),
@@ -123,3 +136,125 @@ def test_without_the_extra_training_names_it() -> None:
 
     assert done.returncode == 1
     assert "pip install -e '.[train]'" in done.stderr
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+
+
+def test_exit_codes_stand_in_the_page_and_in_the_help() -> None:
+    said = " ".join(CliRunner().invoke(main, ["--help"]).output.split())
+
+    assert re.findall(r"^\| (\d+) \| (.*) \|$", PAGE, re.MULTILINE) == [(str(k), v) for k, v in EXIT_CODES.items()]
+    assert "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) in said
+
+
+def test_exit_codes_of_scoring_are_those_of_the_page() -> None:
+    assert (score.DONE, score.ROWS_FAILED) == (0, 3)
+    assert "rows have an error" in EXIT_CODES[score.ROWS_FAILED]
+
+
+def test_ctrl_c_ends_a_command_with_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(_store: Path) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("models.listing.listing", stop)
+
+    assert CliRunner().invoke(main, ["models"]).exit_code == 130
+
+
+def commands(group: click.Group, *before: str) -> dict[str, click.Command]:
+    found = {}
+    for name, command in group.commands.items():
+        path = (*before, name)
+        found |= commands(command, *path) if isinstance(command, click.Group) else {" ".join(path): command}
+    return found
+
+
+def test_every_command_with_json_stands_in_the_page_and_no_other() -> None:
+    assert isinstance(main, click.Group)
+
+    with_json = {name for name, each in commands(main).items() if any("--json" in param.opts for param in each.params)}
+
+    assert set(re.findall(r"^\| `nextday ([a-z ]+)` \|", PAGE, re.MULTILINE)) == with_json
+
+
+def test_models_as_json_have_every_version_with_digest_and_scores_and_say_what_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(ModelSettings().store / "mlp", tmp_path / "mlp")
+    (tmp_path / "old" / "7").mkdir(parents=True)
+
+    answer = json.loads(CliRunner().invoke(main, ["models", "--json"], env={"NEXTDAY_STORE": str(tmp_path)}).stdout)
+
+    assert [(each["name"], each["version"]) for each in answer["models"]] == [("mlp", 1), ("mlp", 2)]
+    assert all(each["digest"].startswith("sha256:") and each["scores"] for each in answer["models"])
+    assert [f"{tmp_path}/old/7" in each for each in answer["refused"]] == [True]
+
+
+def test_keys_as_json_are_alone_on_standard_output(tmp_path: Path) -> None:
+    file = ["--file", str(tmp_path / "keys")]
+    CliRunner().invoke(main, ["keys", "new", "me", "--scope", "jobs", *file])
+
+    (key,) = json.loads(CliRunner().invoke(main, ["keys", "list", "--json", *file]).stdout)["keys"]
+
+    assert (key["name"], key["scopes"], key["rate_per_s"]) == ("me", ["jobs"], None)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for folder in ("lstm/1", "lstm/12", "lab/3", "mlp/1", "empty"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setenv("NEXTDAY_STORE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start", "wanted"),
+    [
+        (["forecast", "--model"], "l", ["lab", "lstm", "lab:3", "lstm:1", "lstm:12"]),
+        (["forecast", "--model"], "lstm:", ["lstm:1", "lstm:12"]),
+        (["evaluate", "--model", "mlp", "--model"], "lstm:12", ["lstm:12"]),
+        (["activate"], "mlp", ["mlp", "mlp:1"]),
+        (["activate"], "x", []),
+        (["score", "--model"], "l", ["lab", "lstm"]),
+        (["score", "--version"], "", ["1", "12"]),
+        (["score", "--model", "lab", "--version"], "", ["3"]),
+        (["keys"], "l", ["list"]),
+        (["models"], "--j", ["--json"]),
+    ],
+)
+def test_models_and_versions_complete(arguments: list[str], start: str, wanted: list[str], store: Path) -> None:
+    completion = ShellComplete(main, {}, "nextday", "_NEXTDAY_COMPLETE")
+
+    assert [each.value for each in completion.get_completions(arguments, start)] == wanted
+
+
+@pytest.mark.parametrize("shell", [BashComplete, ZshComplete])
+def test_a_shell_gets_names_with_their_versions_as_they_are(
+    shell: type[ShellComplete], store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMP_WORDS", "nextday forecast --model lstm:1")
+    monkeypatch.setenv("COMP_CWORD", "3")
+
+    answer = shell(main, {}, "nextday", "_NEXTDAY_COMPLETE").complete()
+
+    assert [each.split(",")[-1] for each in answer.splitlines() if "lstm" in each] == ["lstm:1", "lstm:12"]
+
+
+def test_a_store_that_cannot_be_read_completes_nothing_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    completion = ShellComplete(main, {}, "nextday", "_NEXTDAY_COMPLETE")
+
+    monkeypatch.setenv("NEXTDAY_STORE", "/nowhere")
+    nowhere = completion.get_completions(["forecast", "--model"], "")
+    monkeypatch.setenv("NEXTDAY_RUN_THREADS", "many")
+    wrong = completion.get_completions(["forecast", "--model"], "")
+
+    assert nowhere == wrong == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_a_shell_is_to_evaluate_is_as_the_page_says(shell: str) -> None:
+    runner = CliRunner()
+
+    printed = runner.invoke(main, [], prog_name="nextday", env={"_NEXTDAY_COMPLETE": f"{shell}_source"}).stdout
+
+    assert f"_NEXTDAY_COMPLETE={shell}_source nextday" in PAGE
+    assert f"_NEXTDAY_COMPLETE={shell}_complete" in printed
