@@ -27,7 +27,7 @@ fast: check ## what to run before every commit: check, and the tests that take n
 	$(BIN)/python -m pytest -q -m "not slow and not drill" tests/unit tests/contract tests/test_*.py
 
 drills: $(VENV)/dev ## faults that take minutes, root or downloads: workers killed 60 times, replicas behind nginx, no GPU (ARGS="-k gpu")
-	$(BIN)/python -m pytest -m drill -o faulthandler_timeout=3600 $(ARGS) tests/faults
+	$(BIN)/python -m pytest -m drill -o faulthandler_timeout=3600 $(ARGS)
 
 chaos: $(VENV)/dev ## kill queue, workers and service at random for ten minutes while jobs run, then judge (ARGS="--seconds 60 --seed 7")
 	$(BIN)/python -m tests.faults.chaos $(ARGS)

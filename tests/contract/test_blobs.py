@@ -217,7 +217,7 @@ def test_a_bucket_that_nobody_answers_for_is_an_error_soon(s3: str) -> None:
     answers_in_seconds(Blobs.of(jobs_url("http://127.0.0.1:1")))
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_bucket_that_stays_silent_is_an_error_soon(s3: str) -> None:
     with silent() as listening:
         answers_in_seconds(Blobs.of(jobs_url(f"http://127.0.0.1:{listening.getsockname()[1]}")))

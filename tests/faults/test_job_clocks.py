@@ -19,7 +19,7 @@ RUN_S = 6.0
 @pytest.mark.parametrize(
     "service",
     [
-        pytest.param({"clock_s": HOURS_S}, marks=pytest.mark.slow, id="ahead"),
+        pytest.param({"clock_s": HOURS_S}, marks=pytest.mark.drill, id="ahead"),
         pytest.param({"clock_s": -HOURS_S}, marks=pytest.mark.drill, id="behind"),
     ],
 )

@@ -130,6 +130,8 @@ LARGE: dict[str, Callable[[Path, int], int]] = {
     "long.parquet": lambda file, size: parquet(file, size, days),
     "by-date.csv": lambda file, size: csv_long(file, size, by_date),
 }
+QUICK = ("rows.ndjson", "rows.parquet", "by-date.csv")
+"""Those that stand for the others where there is no time for all."""
 
 
 def read_large(name: str, size: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
@@ -157,8 +159,9 @@ def read_large(name: str, size: int, folder: Path, monkeypatch: pytest.MonkeyPat
     return count, peaks[0]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in QUICK else pytest.mark.drill) for name in LARGE]
+)
 def test_two_hundred_megabytes_are_read_in_a_bounded_memory(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

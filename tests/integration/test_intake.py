@@ -177,7 +177,7 @@ def test_a_parquet_of_kilobytes_that_holds_fifty_million_rows_is_refused_before_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["parquet rows", "arrow rows"])
+@pytest.mark.parametrize("way", ["parquet rows", pytest.param("arrow rows", marks=pytest.mark.drill)])
 def test_three_hundred_flipped_bits_are_each_answered_and_none_harms_who_asks(way: str, folder: Path) -> None:
     random = np.random.default_rng(0)
     body, media_type = WAYS[way]([(f"series {at}", random.random(30).tolist()) for at in range(50)])

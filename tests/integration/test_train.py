@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_bundle(network: str, file: Path, tmp_path:
         assert first == second
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_the_default_training_gives_the_lstm_that_ships() -> None:
     card = read_bundle(folder_of(ModelSettings().store, "lstm")).card
     config = TrainConfig(fit=FitConfig.of("lstm"))
