@@ -170,7 +170,8 @@ def test_a_schedule_runs_beside_the_others_and_ends_with_them(tmp_path: Path) ->
     (tmp_path / "plan.toml").write_text(
         f'[[schedule]]\nname = "all"\ninput = "{tmp_path.as_uri()}/prices.ndjson"\ncalendar = "24/7"\n'
     )
-    family = start(tmp_path, None, "--schedule", "plan.toml")
+    allowed = f"{tmp_path.as_uri()}/"
+    family = start(tmp_path, None, "--schedule", "plan.toml", NEXTDAY_INPUT_PREFIXES=allowed)
     try:
         jobs = until(lambda: family.get("/v1/jobs")["jobs"], "a job is submitted")
         until(lambda: family.get(f"/v1/jobs/{jobs[0]['id']}")["status"] == "completed", "it is worked off")
