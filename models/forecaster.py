@@ -20,7 +20,7 @@ from models.walk import Walk
 ROWS_PER_RUN = 64
 """Rows that one run takes: 32 to 96 of 60 closes are the cheapest a row, fewer cost up to a third more."""
 DAYS_PER_RUN = 6 * 1024
-"""Padded days that one run takes: of 250 closes 24 rows are the cheapest, 64 cost a sixth more. It bounds memory, too."""
+"""Padded days that one run takes: of 250 closes 24 rows are the cheapest, 64 cost a sixth more."""
 FREE_PADDING_DAYS, PADDING_SHARE = 100, 0.1
 """Padded days of a run that cost no more than one more run would, and their share beyond that."""
 WARM_UP_SHAPES = tuple((rows, days) for rows in (1, 8, ROWS_PER_RUN) for days in (2, 60, 250))
