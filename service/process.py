@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 from granian import _signals
@@ -31,7 +30,6 @@ def load(settings: ServiceSettings, drain: Drain, counts: Path) -> Door:
         drain: Whether its processes are about to end.
         counts: Folder in which they count together.
     """
-    _let_threads_finish()
     threading.Thread(target=_end_with_parent, args=(counts,), daemon=True).start()
     _leave_ctrl_c_to_the_parent()
     observers = Observers.of(settings, counts)
@@ -48,18 +46,6 @@ def load(settings: ServiceSettings, drain: Drain, counts: Path) -> Door:
     gc.collect()
     gc.freeze()
     return Door(app, settings, drain)
-
-
-def _let_threads_finish() -> None:
-    """
-    Let no thread that wakes interrupt the one that runs: it takes its turn when that one waits, or at the next tick.
-
-    Each answer and each body wakes the server's own thread. Where cores are few, that would push the event loop aside
-    in the middle of a batch, more than once a request. Threads that are made later inherit it; only Linux has it.
-    """
-    if hasattr(os, "SCHED_BATCH"):
-        with suppress(OSError):  # a sandbox that forbids it costs speed alone
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _end_with_parent(counts: Path) -> None:

@@ -59,16 +59,6 @@ def test_a_process_that_dies_is_replaced(own_server: Server) -> None:
     wait_until_ready(own_server)
 
 
-@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has it")
-def test_no_thread_of_a_process_interrupts_another(own_server: Server) -> None:
-    pid = answering(own_server)[0]
-
-    policies = [os.sched_getscheduler(int(each.name)) for each in Path(f"/proc/{pid}/task").iterdir()]
-
-    assert os.sched_getscheduler(pid) == os.SCHED_BATCH
-    assert policies.count(os.SCHED_BATCH) > len(policies) / 2  # those that libraries start are older, and idle
-
-
 def test_its_processes_end_when_the_server_itself_is_killed(own_server: Server) -> None:
     children = answering(own_server)
 
