@@ -109,7 +109,7 @@ def faults(rows: Ragged, *, min_days: int, max_days: int) -> list[SeriesFault]:
     """
     found = _length_faults(rows, min_days, max_days)
     values = rows.values
-    if not len(values) or (values.min() >= SMALLEST_CLOSE and values.max() <= LARGEST_CLOSE):  # no NaN is
+    if not len(values) or (_least(values) >= SMALLEST_CLOSE and _most(values) <= LARGEST_CLOSE):  # no NaN is
         return [found[row] for row in sorted(found)]
     good = (values >= SMALLEST_CLOSE) & (values <= LARGEST_CLOSE)
     bad = np.flatnonzero(~good)
@@ -119,6 +119,9 @@ def faults(rows: Ragged, *, min_days: int, max_days: int) -> list[SeriesFault]:
             close = position - int(rows.offsets[row])
             found[row] = SeriesFault(row, _why(float(values[position])), close)
     return [found[row] for row in sorted(found)]
+
+
+_least, _most = np.minimum.reduce, np.maximum.reduce  # `min` and `max` of arrays are these, by a detour in Python
 
 
 def _length_faults(rows: Ragged, min_days: int, max_days: int) -> dict[int, SeriesFault]:

@@ -1,9 +1,10 @@
 """
 The access log: a line of JSON for each request, written a moment later, so that no request waits for whoever reads it.
 
-Lines wait in memory for up to `FLUSH_S` and are written together, each of them whole: a pipe that several processes
-share takes up to `PIPE_BUF` bytes in one piece. At an ordinary end, SIGTERM's too, none is lost; SIGKILL loses those
-that wait. Warnings and errors do not come this way: `service.logs` writes them at once.
+Lines wait in memory for up to `FLUSH_S`, become text then, off the way of the requests, and are written together, each
+of them whole: a pipe that several processes share takes up to `PIPE_BUF` bytes in one piece. At an ordinary end,
+SIGTERM's too, none is lost; SIGKILL loses those that wait. Warnings and errors do not come this way: `service.logs`
+writes them at once.
 """
 
 import atexit
@@ -12,7 +13,7 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from service.logs import as_line
@@ -27,6 +28,8 @@ CLOSE_S = 1.0
 MOST_LINES = 20_000
 """Lines that wait for a reader that is slow; what comes after them is counted and lost."""
 PIPE_BUF: int = getattr(select, "PIPE_BUF", 512)
+_Line = tuple[float, Callable[[], dict[str, Any]]]
+"""When it was, and what gives its facts."""
 _FIXED: dict[str, Any] = {"time": "", "level": "info", "logger": LOGGER, "message": "request"}
 
 
@@ -43,7 +46,7 @@ class AccessLog:
         """
         self.on = on
         self._descriptor = 2 if descriptor is None else descriptor
-        self._lines: deque[bytes] = deque()
+        self._lines: deque[_Line] = deque()
         self._lost = 0
         self._second = (0, "")
         self._due = False
@@ -54,12 +57,16 @@ class AccessLog:
 
     def write(self, **facts: Any) -> None:
         """Add a line with these facts; text of callers may be anything, and stays within its line."""
+        self.write_later(lambda: facts)
+
+    def write_later(self, facts: Callable[[], dict[str, Any]]) -> None:
+        """Add a line about now; its facts are asked for when it is written, by the thread that writes."""
         if not self.on:
             return
         if len(self._lines) >= MOST_LINES:
             self._lost += 1
             return
-        self._lines.append(as_line({**_FIXED, "time": self._time(), **facts}))
+        self._lines.append((time.time(), facts))
         if not self._due:
             self._due = True
             if self._writer is None:
@@ -75,9 +82,11 @@ class AccessLog:
             self._writer.join(CLOSE_S)
             atexit.unregister(self.close)
 
-    def _time(self) -> str:
-        """Now, in UTC to the millisecond; the second's text is made once a second."""
-        now = time.time()
+    def _line(self, now: float, facts: dict[str, Any]) -> bytes:
+        return as_line({**_FIXED, "time": self._time(now), **facts})
+
+    def _time(self, now: float) -> str:
+        """A time in UTC to the millisecond; the second's text is made once a second."""
         second, text = self._second
         if int(now) != second:
             second = int(now)
@@ -113,7 +122,8 @@ class AccessLog:
         """
         part = b""
         while self._lines:
-            line = self._lines.popleft()
+            now, facts = self._lines.popleft()
+            line = self._line(now, facts())
             if part and len(part) + len(line) > PIPE_BUF:
                 yield part
                 part = b""
@@ -122,8 +132,7 @@ class AccessLog:
             yield part
         if self._lost:
             lost, self._lost = self._lost, 0
-            told = {"time": self._time(), "level": "warning", "message": f"{lost} lines of this log are lost"}
-            yield as_line({**_FIXED, **told})
+            yield self._line(time.time(), {"level": "warning", "message": f"{lost} lines of this log are lost"})
 
     def _put(self, part: bytes) -> None:
         """Write a piece; where nobody reads any more, it goes nowhere."""

@@ -15,6 +15,7 @@ from io import BytesIO
 from typing import IO, ParamSpec, TypeVar
 
 from flask import Flask
+from granian._granian import RSGIHeaders as Headers
 from granian._granian import RSGIHTTPProtocol as HTTPProtocol
 from granian.rsgi import Scope
 
@@ -38,6 +39,7 @@ from service.problems import answer_to
 from service.room import Room
 from service.settings import ServiceSettings
 from service.spool import Spool
+from service.turns import Turns
 from service.work import Work
 from worker.blobs import Blobs
 
@@ -69,6 +71,7 @@ class Door:
         self._settings = settings
         self._drain = drain
         self._draining = False
+        self._turns = Turns()
         self._flask = ThreadPoolExecutor(settings.threads, "flask")
         self._health = ThreadPoolExecutor(HEALTH_THREADS, "health")
         self._large = ThreadPoolExecutor(LARGE_AT_ONCE, "large")
@@ -96,19 +99,21 @@ class Door:
 
     def _look(self) -> None:
         self._draining = self._drain.begun
+        self._turns.heed(self._gather.requests, self._gather.runs)
         self._loop.call_later(LOOK_S, self._look)
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
         """Answer a request, or say why not."""
-        if self._room.full and (route := self._busy.find(scope.method, scope.path)):
-            await self._turn_away(route, scope, proto)
+        headers = scope.headers  # granian makes them anew for whoever asks
+        exchange = Exchange(headers.get("x-request-id", ""), scope.method, scope.path)
+        incoming = Incoming(headers, proto, self._patience, self._spool, self._settings)
+        route = self._busy.find(exchange.method, exchange.path)
+        if route and self._room.full:
+            await self._turn_away(route, incoming, exchange, proto)
             return
-        get = scope.headers.get
-        exchange = Exchange(get("x-request-id", ""), scope.method, scope.path)
-        incoming = Incoming(scope, proto, self._patience, self._spool, self._settings)
         self._observers.began()
         try:
-            answer = await self._answer(scope, incoming, exchange)
+            answer = await self._answer(route, scope, incoming, exchange)
         except Exception as error:
             answer = answer_to(error, exchange)
             if isinstance(error, (Forbidden, RateLimited)):  # of strangers no body is waited for
@@ -117,56 +122,58 @@ class Door:
             self._observers.over()
         if isinstance(answer, Answer):  # Flask's have these already
             answer.headers.extend(exchange.headers())
-            answer.headers.extend(cors_headers(get("origin"), self._origins))
+            answer.headers.extend(cors_headers(headers.get("origin"), self._origins))
         if incoming.unread or self._draining:  # its connection ends: the next request would lie behind the unread body
             answer.headers.append(("connection", "close"))
         sent = self._send(answer, proto)
         if self._observers.traces:
-            exchange.trace = get("traceparent", ""), get("tracestate", "")
+            exchange.trace = headers.get("traceparent", ""), headers.get("tracestate", "")
         told = exchange.answered(answer.status, received=incoming.announced, sent=sent)
         self._observers.answered(exchange.stages, told)
 
-    async def _turn_away(self, route: BusyRoute, scope: Scope, proto: HTTPProtocol) -> None:
+    async def _turn_away(self, route: BusyRoute, incoming: Incoming, exchange: Exchange, proto: HTTPProtocol) -> None:
         """
         Say that there is no room, for as little as can be: what it takes is taken from those who are let in.
 
         So it is counted and not logged, and comes before keys and limits, which hold for those who are let in.
         """
-        exchange = Exchange(scope.headers.get("x-request-id", ""), scope.method, scope.path)
-        incoming = Incoming(scope, proto, self._patience, self._spool, self._settings)
         await incoming.skip()
-        status, fixed, content = self._no_room[scope.path.startswith(PROTOCOL)]
-        headers = [*fixed, *exchange.headers(), *cors_headers(scope.headers.get("origin"), self._origins)]
+        status, fixed, content = self._no_room[exchange.path.startswith(PROTOCOL)]
+        headers = [*fixed, *exchange.headers(), *cors_headers(incoming.headers.get("origin"), self._origins)]
         if incoming.unread or self._draining:
             headers.append(("connection", "close"))
         proto.response_bytes(status, headers, content)
-        self._observers.turned_away(exchange.stages, route.pattern, scope.method, status)
+        self._observers.turned_away(exchange.stages, route.pattern, exchange.method, status)
 
-    async def _answer(self, scope: Scope, incoming: Incoming, exchange: Exchange) -> Answer | Called:
-        if scope.method == "OPTIONS":  # it may be a browser's question beforehand, which has no key: Flask's gate knows
+    async def _answer(
+        self, route: BusyRoute | None, scope: Scope, incoming: Incoming, exchange: Exchange
+    ) -> Answer | Called:
+        if exchange.method == "OPTIONS":  # perhaps a browser's question beforehand, which has no key: the gate knows
             return await self._answer_behind(scope, BytesIO(), None, exchange)
         client = scope.client.rpartition(":")[0].strip("[]")
-        caller = self._admission.admit(scope.method, scope.path, scope.headers.get("authorization"), client)
+        authorization = incoming.headers.get("authorization")
+        caller = self._admission.admit(exchange.method, exchange.path, authorization, client)
         exchange.key = caller.key_id
-        if route := self._busy.find(scope.method, scope.path):
+        if route:
             exchange.route = route.pattern
-            return await self._answer_busy(route, scope, incoming, exchange)
+            return await self._answer_busy(route, incoming, exchange)
         return await self._answer_behind(scope, await self._body(scope, incoming), caller, exchange)
 
-    async def _answer_busy(self, route: BusyRoute, scope: Scope, incoming: Incoming, exchange: Exchange) -> Answer:
-        announced = route.admit(scope.headers)
+    async def _answer_busy(self, route: BusyRoute, incoming: Incoming, exchange: Exchange) -> Answer:
+        headers = incoming.headers
+        announced = route.admit(headers)
         # A packed body may be a thousand times its size, and its numbers take the loop's time from everyone.
-        if announced > LARGE_BYTES or "content-encoding" in scope.headers:
+        if announced > LARGE_BYTES or "content-encoding" in headers:
             with await incoming.file(announced) as file, self._room, self._large_room:
-                work, ran = await self._in_thread(self._large, self._run_apart, route, scope, file, exchange)
+                work, ran = await self._in_thread(self._large, self._run_apart, route, headers, file, exchange)
                 return await self._finish(self._large, work, ran, exchange)
         body = await incoming.whole(announced)
         with self._room:
             try:
-                work = self._busy.prepare(route, scope.headers, body, exchange)
+                work = self._busy.prepare(route, headers, body, exchange)
             except NotAtHand:  # the others do not wait while a model is looked for and made ready
                 with self._flask_room:
-                    return await self._in_thread(self._flask, self._answer_apart, route, scope, BytesIO(body), exchange)
+                    return await self._in_thread(self._flask, self._busy.answer_alone, route, headers, body, exchange)
             ran = await self._gather(work.forecaster, work.rows)
             return await self._finish(None, work, ran, exchange)
 
@@ -179,11 +186,8 @@ class Door:
             return self._busy.finish(work, ran, exchange)
         return await self._in_thread(threads, self._busy.finish, work, ran, exchange)
 
-    def _run_apart(self, route: BusyRoute, scope: Scope, file: IO[bytes], exchange: Exchange) -> tuple[Work, Ran]:
-        return self._busy.run_alone(route, scope.headers, file.read(), exchange)
-
-    def _answer_apart(self, route: BusyRoute, scope: Scope, file: IO[bytes], exchange: Exchange) -> Answer:
-        return self._busy.answer_alone(route, scope.headers, file.read(), exchange)
+    def _run_apart(self, route: BusyRoute, headers: Headers, file: IO[bytes], exchange: Exchange) -> tuple[Work, Ran]:
+        return self._busy.run_alone(route, headers, file.read(), exchange)
 
     async def _answer_behind(self, scope: Scope, body: IO[bytes], caller: Caller | None, exchange: Exchange) -> Called:
         """What Flask answers, in a thread."""
@@ -200,8 +204,8 @@ class Door:
 
     async def _body(self, scope: Scope, incoming: Incoming) -> IO[bytes]:
         """A body as Flask's routes read it; one that they refuse by its headers is left where it is."""
-        length = scope.headers.get("content-length", "")
-        if not length or "transfer-encoding" in scope.headers:
+        length = incoming.headers.get("content-length", "")
+        if not length or "transfer-encoding" in incoming.headers:
             return BytesIO()
         most = self._settings.max_job_bytes if scope.path == JOBS else self._settings.max_body_bytes
         return await incoming.file(announced_bytes(length, chunked=False, most=most))

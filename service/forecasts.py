@@ -1,7 +1,7 @@
 """``POST /v1/forecasts``: decode, check, run, encode."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def prepare(body: bytes, models: Repository, settings: ServiceSettings) -> Work:
         raise TooMuchToExplain(given=len(rows.values), most=settings.max_explained_closes)
 
     def finish(quantiles: Floats) -> Answer:
-        forecasts = _forecasts(asked.series, rows, quantiles, levels)
+        forecasts = _forecasts(asked.series, quantiles, levels)
         if asked.horizon > 1:
             forecasts = _with_days(forecasts, _ahead(forecaster.walk, rows, quantiles, asked.horizon), levels)
         if asked.explain:
@@ -88,16 +88,16 @@ def _ahead(walk: Walk, rows: Ragged, quantiles: Floats, horizon: int) -> Iterato
         yield ahead
 
 
-def _check(rows: Ragged, unreadable: Mapping[int, SeriesFault], forecaster: Forecaster) -> None:
+def _check(rows: Ragged, unreadable: dict[int, SeriesFault], forecaster: Forecaster) -> None:
     """Raise `InvalidSeries` with what could not be read and what cannot be forecast, in the request's order."""
-    faults = {fault.series: fault for fault in forecaster.faults(rows)}
-    faults.update(unreadable)
-    if faults:
+    found = forecaster.faults(rows)
+    if found or unreadable:
+        faults = {fault.series: fault for fault in found} | unreadable
         raise InvalidSeries(faults=[faults[place] for place in sorted(faults)])
 
 
-def _forecasts(series: list[Series], rows: Ragged, quantiles: Floats, levels: Levels) -> list[bytes]:
-    last_closes = rows.values[rows.offsets[1:] - 1].astype(np.float32)
+def _forecasts(series: list[Series], quantiles: Floats, levels: Levels) -> list[bytes]:
+    last_closes = np.array([each.closes[-1] for each in series], np.float32)
     return forecasts([each.id for each in series], [each.as_of for each in series], last_closes, quantiles, levels)
 
 

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from models.execution import CPU
 from models.forecaster import Forecaster
@@ -28,16 +28,7 @@ Timed = tuple[list[Floats | Exception], int]
 RunSeen = Callable[[Forecaster, int, int], None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    """A request that waits: what it brought, and where its answer goes."""
-
-    rows: Ragged
-    answer: "asyncio.Future[Ran]"
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
+class Ran(NamedTuple):
     """
     What became of rows.
 
@@ -52,8 +43,23 @@ class Ran:
     run_ns: int
 
 
+class _Waiting(NamedTuple):
+    """A request that waits: what it brought, how many rows and days that is, and where its answer goes."""
+
+    rows: Ragged
+    own_rows: int
+    days: int
+    answer: asyncio.Future[Ran]
+
+
 class Gathering:
-    """The requests of one event loop that wait for a run, by model. Belongs to the thread of its loop."""
+    """
+    The requests of one event loop that wait for a run, by model. Belongs to the thread of its loop.
+
+    Attributes:
+        requests: That have run.
+        runs: That they had.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, *, seen: RunSeen) -> None:
         """
@@ -67,13 +73,14 @@ class Gathering:
         self._loop = loop
         self._threads = threads
         self._seen = seen
+        self.requests = self.runs = 0
         self._waiting: dict[Forecaster, list[_Waiting]] = {}
         self._busy: set[Forecaster] = set()
 
     def __call__(self, forecaster: Forecaster, rows: Ragged) -> "asyncio.Future[Ran]":
         """What a model answers to rows that its `faults` has passed; raises what it raises for these rows alone."""
-        one = _Waiting(rows, self._loop.create_future())
-        if len(rows) > MOST_ROWS or len(rows.values) > MOST_DAYS:
+        one = _Waiting(rows, len(rows), len(rows.values), self._loop.create_future())
+        if one.own_rows > MOST_ROWS or one.days > MOST_DAYS:
             self._run_in_thread(forecaster, [one])
         elif queue := self._waiting.get(forecaster):
             queue.append(one)
@@ -105,7 +112,7 @@ class Gathering:
         queue = [each for each in self._waiting.pop(forecaster, ()) if not each.answer.done()]
         rows = days = taken = 0
         for each in queue:
-            rows, days = rows + len(each.rows), days + len(each.rows.values)
+            rows, days = rows + each.own_rows, days + each.days
             if rows > MOST_ROWS or days > MOST_DAYS:
                 break
             taken += 1
@@ -124,7 +131,9 @@ class Gathering:
             self._start(forecaster)
 
     def _end(self, forecaster: Forecaster, batch: list[_Waiting], answers: list[Floats | Exception], ns: int) -> None:
-        rows = sum(len(each.rows) for each in batch)
+        self.requests += len(batch)
+        self.runs += 1
+        rows = sum([each.own_rows for each in batch])
         for each, answer in zip(batch, answers, strict=True):
             _settle(each, answer if isinstance(answer, Exception) else Ran(answer, rows, ns))
         self._seen(forecaster, rows, ns)

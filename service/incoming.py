@@ -12,9 +12,9 @@ from contextlib import suppress
 from io import BytesIO
 from typing import IO, TypeVar
 
+from granian._granian import RSGIHeaders as Headers
 from granian._granian import RSGIHTTPProtocol as HTTPProtocol
 from granian._granian import RSGIProtocolClosed as ProtocolClosed
-from granian.rsgi import Scope
 
 from service.errors import BodyTooSlow, BodyTruncated
 from service.patience import Patience
@@ -35,17 +35,18 @@ class Incoming:
     The body of one request.
 
     Attributes:
+        headers: Of the request.
         announced: Its length in bytes, as the head has it; None where it has none.
         unread: Whether some of it may still be on its way.
     """
 
-    __slots__ = ("_body_s", "_patience", "_proto", "_spool", "announced", "unread")
+    __slots__ = ("_body_s", "_patience", "_proto", "_spool", "announced", "headers", "unread")
 
     def __init__(
-        self, scope: Scope, proto: HTTPProtocol, patience: Patience, spool: Spool, settings: ServiceSettings
+        self, headers: Headers, proto: HTTPProtocol, patience: Patience, spool: Spool, settings: ServiceSettings
     ) -> None:
         """Nothing is read yet."""
-        headers = scope.headers
+        self.headers = headers
         length = headers.get("content-length", "")
         self.announced = int(length) if 0 < len(length) < 20 else None
         self.unread = bool(self.announced) or "transfer-encoding" in headers
@@ -54,7 +55,7 @@ class Incoming:
         self._spool = spool
         self._body_s = settings.body_s
 
-    async def whole(self, announced: int) -> bytes:
+    def whole(self, announced: int) -> Awaitable[bytes]:
         """
         All of a small one.
 
@@ -62,12 +63,7 @@ class Incoming:
             BodyTruncated: It ended early.
             BodyTooSlow: It did not come in time.
         """
-        try:
-            body = await self._in_time(self._proto(), announced / SLOWEST_BYTES_PER_S)
-        except ProtocolClosed:
-            raise BodyTruncated(received=None, announced=announced) from None
-        self.unread = False
-        return body
+        return self._in_time(self._proto(), announced, announced / SLOWEST_BYTES_PER_S)
 
     async def file(self, announced: int) -> IO[bytes]:
         """
@@ -81,7 +77,7 @@ class Incoming:
         """
         file = BytesIO() if announced <= LARGE_BYTES else self._spool.open()
         try:
-            await self._in_time(self._copy(file, announced), 0)
+            await self._in_time(self._copy(file, announced), announced, 0)
             file.seek(0)
         except OSError as error:
             file.close()
@@ -89,7 +85,6 @@ class Incoming:
         except BaseException:
             file.close()
             raise
-        self.unread = False
         return file
 
     async def skip(self) -> None:
@@ -105,14 +100,19 @@ class Incoming:
         if (received := file.tell()) < announced:
             raise BodyTruncated(received=received, announced=announced)
 
-    async def _in_time(self, coming: Awaitable[T], more_s: float) -> T:
+    async def _in_time(self, coming: Awaitable[T], announced: int, more_s: float) -> T:
         began = time.monotonic()
         task = self._patience.begin(self._body_s + more_s)
         try:
-            return await coming
+            came = await coming
+        except ProtocolClosed:
+            raise BodyTruncated(received=None, announced=announced) from None
         except asyncio.CancelledError:
             if self._patience.end(task):
                 raise BodyTooSlow(waited_s=time.monotonic() - began) from None
             raise
+        else:
+            self.unread = False
+            return came
         finally:
             self._patience.end(task)

@@ -2,14 +2,15 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from service.accesslog import MAX_LOGGED_CHARS, AccessLog
 from service.keys import without_secrets
 from service.metrics import METHODS, Metrics
 from service.settings import ServiceSettings
-from service.stages import Stages
+from service.stages import Served, Stages
 from service.tallies import OTHER
 from service.tracing import Trace, Traces
 
@@ -97,7 +98,7 @@ class Observers:
         if (
             self.access.on and exchange.problem != OVERLOADED
         ):  # of these there may be many, and each would cost the others
-            self._log(stages, exchange, took_ns)
+            self.access.write_later(partial(_facts, exchange, stages.rows, stages.served, took_ns))
         if self.traces:
             trace = Trace(
                 method=method,
@@ -119,21 +120,22 @@ class Observers:
         self.metrics.request(route, method, status, stages.total_ns / 1e9)
         self.metrics.rejected(OVERLOADED)
 
-    def _log(self, stages: Stages, exchange: Answered, took_ns: int) -> None:
-        about: dict[str, str | int] = {}
-        if exchange.key:
-            about["key"] = exchange.key
-        if stages.served:
-            about["model"] = stages.served.name
-        if stages.rows:
-            about["rows"] = stages.rows
-        self.access.write(
-            method=exchange.method[:MAX_LOGGED_CHARS],
-            path=without_secrets(exchange.path[:MAX_LOGGED_CHARS]),
-            status=exchange.status,
-            received_bytes=exchange.received,
-            sent_bytes=exchange.sent,
-            took_ms=took_ns // 1000 / 1000,
-            request_id=without_secrets(exchange.request_id),
-            **about,
-        )
+
+def _facts(exchange: Answered, rows: int, served: Served | None, took_ns: int) -> dict[str, Any]:
+    """What the access log says of an exchange."""
+    facts: dict[str, Any] = {
+        "method": exchange.method[:MAX_LOGGED_CHARS],
+        "path": without_secrets(exchange.path[:MAX_LOGGED_CHARS]),
+        "status": exchange.status,
+        "received_bytes": exchange.received,
+        "sent_bytes": exchange.sent,
+        "took_ms": took_ns // 1000 / 1000,
+        "request_id": without_secrets(exchange.request_id),
+    }
+    if exchange.key:
+        facts["key"] = exchange.key
+    if served:
+        facts["model"] = served.name
+    if rows:
+        facts["rows"] = rows
+    return facts

@@ -1,15 +1,14 @@
 """What a request for forecasts becomes once it is read and checked: rows that wait for a run, and what comes after."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from models.forecaster import Forecaster
 from models.ragged import Floats, Ragged
 from service.exchange import Answer
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """
     Rows of a request, every one of which can be forecast.
 
