@@ -49,7 +49,9 @@ def check(peer: Peer, url: str, truth: Truth) -> None:
     """
     if not peer.forecasts:
         return
-    with httpx.Client(base_url=url, timeout=30) as client, ThreadPoolExecutor(AT_ONCE) as pool:
+    # A pool that keeps fewer connections than are used at once closes some that a thread has just been given.
+    limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
+    with httpx.Client(base_url=url, timeout=30, limits=limits) as client, ThreadPoolExecutor(AT_ONCE) as pool:
         for wire, rows in _questions(peer):
             _compare(client, wire, rows, truth)
         together = [(client, peer.one, [row], truth) for row in questions.ragged(4 * AT_ONCE)]

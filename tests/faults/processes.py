@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tests.integration.server_process import DEADLINE_S, Server
@@ -26,8 +27,12 @@ def open_files(server: Server) -> int:
 
 def disk_bytes(server: Server, folder: Path) -> int:
     """Bytes in a folder that the processes hold in open files, those without a name too."""
-    found = [each for process in answering(server) for each in Path(f"/proc/{process}/fd").iterdir()]
-    return sum(each.stat().st_size for each in found if str(each.resolve()).startswith(str(folder)))
+    total = 0
+    for descriptor in [each for process in answering(server) for each in Path(f"/proc/{process}/fd").iterdir()]:
+        with suppress(FileNotFoundError):  # closed since it was listed
+            if str(descriptor.readlink()).startswith(str(folder)):
+                total += descriptor.stat().st_size
+    return total
 
 
 def eventually(holds: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
