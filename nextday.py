@@ -125,7 +125,8 @@ def work(ctx: click.Context, *, check: bool) -> None:
 @main.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, metavar="OUT",
-              help="Where the forecasts go, by suffix as FILE, unpacked; `-` is standard output, as CSV.")  # fmt: skip
+              help="Where the forecasts go: .csv, .ndjson, .parquet, .arrow or .arrows; `-` is standard output, "
+                   "as CSV.")  # fmt: skip
 @click.option("--url", help="The service.  [default: http://127.0.0.1:8000, or as NEXTDAY_HOST and NEXTDAY_PORT say]")
 @click.option("--model", help="Name of the model.  [default: lstm]", shell_complete=_complete_name)
 @click.option("--version", type=click.IntRange(min=1), help="Version of the model.  [default: the newest]",

@@ -89,7 +89,7 @@ def main() -> int:
 def everything(folder: Path) -> None:
     """The steps, in order."""
     the_files_are_sound()
-    key = build_and_start(folder)
+    key = build_and_start()
     nothing_is_open_that_should_not_be()
     forecasts_are_answered(key)
     a_triton_client_is_answered(key)
@@ -113,7 +113,7 @@ def the_files_are_sound() -> None:
     say(f"{', '.join(FILES)} are sound")
 
 
-def build_and_start(folder: Path) -> str:
+def build_and_start() -> str:
     """Build, be refused without a key, make one, start; the key."""
     compose("build")
     (size,) = docker("image", "inspect", "--format", "{{.Size}}", "nextday:local").split()
@@ -127,7 +127,6 @@ def build_and_start(folder: Path) -> str:
     if said.returncode == 0 or "nextday keys new" not in said.stdout + said.stderr:
         raise Failed(f"it starts without a key: {said.stdout}{said.stderr}")
     key = new_key("e2e", "forecast", "jobs", "admin")
-    (folder / "key").write_text(key)
     compose("up", "--detach", "--no-build")
     eventually("ready", lambda: ask("/readyz")[0] == 200)
     eventually("a worker", lambda: workers() == 1)
@@ -173,6 +172,7 @@ def nothing_is_open_that_should_not_be() -> None:
             "may gain privileges": "no-new-privileges:true" not in (host["SecurityOpt"] or ()),  # type: ignore[index]
             "has no memory limit": not host["Memory"],  # type: ignore[index]
             "has no limit of processes": not host["PidsLimit"],  # type: ignore[index]
+            "has logs without bounds": "max-size" not in host["LogConfig"]["Config"],  # type: ignore[index]
         }
         if found := [fault for fault, there in faults.items() if there]:
             raise Failed(f"{name} {', '.join(found)}")
@@ -283,9 +283,8 @@ def a_model_is_swapped(key: str) -> None:
         compose("exec", "-T", "--index", replica_indices("service")[0], "service", "python", "-c", copy)
         eventually("the new version serves", lambda: f"lstm:{newer}" in running.models)
         time.sleep(1)
-        for index in replica_indices("service"):
-            command = ["exec", "-T", "--index", index, "-e", f"NEXTDAY_API_KEY={key}", "service", "nextday", "activate"]
-            compose(*command, f"lstm:{shipped}")
+        command = ["exec", "-T", "--index", replica_indices("service")[0], "-e", f"NEXTDAY_API_KEY={key}", "service"]
+        compose(*command, "nextday", "activate", f"lstm:{shipped}")  # which all replicas follow
         eventually("the old version is back", lambda: serving_version(key) == shipped)
         time.sleep(1)
     say(
@@ -314,7 +313,7 @@ def monitoring(key: str) -> None:
         ask("/v1/forecasts", {"series": []}, key=key)
         eventually("targets are up", targets_are_up)
         expressions = dashboard()
-        eventually("each query finds something", lambda: not empty(expressions), 90)
+        eventually("each query finds something", lambda: all_have_data(expressions), 90)
     say(f"Prometheus: targets up, {rules} rules, {len(expressions)} queries of the dashboard with data")
 
 
@@ -330,18 +329,23 @@ def dashboard() -> list[str]:
     return [target["expr"] for panel in panels for target in panel.get("targets", ())]
 
 
-def empty(expressions: list[str]) -> list[str]:
+def without_data(expressions: list[str]) -> list[str]:
     """The queries that find nothing; Failed where one cannot be asked."""
-    without = []
+    nothing = []
     for expression in expressions:
         status, content = ask(f"/api/v1/query?query={quote(expression)}", port=PROMETHEUS_PORT)
         if status != 200:
             raise Failed(f"{expression}: {content!r}")
         if not json.loads(content)["data"]["result"]:
-            without.append(expression)
-    if without:
-        raise Failed(f"no data for {without}")
-    return without
+            nothing.append(expression)
+    return nothing
+
+
+def all_have_data(expressions: list[str]) -> bool:
+    """True; Failed, with those that have none, where some do not."""
+    if nothing := without_data(expressions):
+        raise Failed(f"no data for {nothing}")
+    return True
 
 
 def go_down() -> None:
