@@ -11,8 +11,8 @@ export class Problem extends Error {
   }
 }
 
-/** What the service answers to a request; raises a Problem where it is one. */
-export async function call(path, { method = "GET", body = null, type = null, signal = null } = {}) {
+/** What the service answers to a request; raises a Problem where it is one, but for the statuses in `also`. */
+export async function call(path, { method = "GET", body = null, type = null, signal = null, also = [] } = {}) {
   const headers = authorized(type ? { "Content-Type": type } : {});
   let answer;
   try {
@@ -21,7 +21,7 @@ export async function call(path, { method = "GET", body = null, type = null, sig
     if (error.name === "AbortError") throw error;
     throw new Problem(0, "The service does not answer", `${location.host} cannot be reached; is it still running?`);
   }
-  if (!answer.ok) throw await problemOf(answer);
+  if (!answer.ok && !also.includes(answer.status)) throw await problemOf(answer);
   return answer;
 }
 
@@ -66,9 +66,13 @@ export function curl(path, { method = "GET", body = null, type = null, file = nu
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** Show commands; each is [what it does, command]. */
+/** Show commands; each is [what it does, command]. The same ones again stay as they are, and who has the focus keeps it. */
 export function showCurl(commands) {
-  fill(byId("curl-commands"), commands.map(([what, command]) => {
+  const place = byId("curl-commands");
+  const shown = JSON.stringify(commands);
+  if (place.dataset.shown === shown) return;
+  place.dataset.shown = shown;
+  fill(place, commands.map(([what, command]) => {
     const button = h("button", { type: "button", "aria-label": `Copy as curl: ${what}` }, "Copy as curl");
     button.addEventListener("click", () => copy(command, button));
     const code = command.length > 1200 ? `${command.slice(0, 600)} … ${command.slice(-60)}` : command;

@@ -39,7 +39,7 @@ export function forget(nodes) {
 }
 
 /** The page's colours; those of the networks can be told apart by people who see no red or no green. */
-export function palette() {
+function palette() {
   const style = getComputedStyle(document.documentElement);
   const names = ["ink", "quiet", "line", "panel", "blue", "orange", "green", "pink", "sand", "up", "down"];
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));

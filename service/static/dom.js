@@ -34,6 +34,12 @@ export function table(node, head, rows, { left = 1, mark = () => null, caption =
   );
 }
 
+/** Models to choose from; the LSTM where there is one. */
+export function offerModels(select, models, text = ({ name }) => name) {
+  options(select, models.map((each) => [each.name, text(each)]));
+  if (models.some(({ name }) => name === "lstm")) select.value = "lstm";
+}
+
 /** The options of a select; keeps what is chosen where it is still there. */
 export function options(select, items) {
   const chosen = select.value;

@@ -1,7 +1,7 @@
 // Tomorrow's close: history and a fan of quantiles for each series.
 import { curl, json, showCurl, tell } from "./api.js";
 import { axis, draw, faint, forget, narrow } from "./charts.js";
-import { byId, fill, h, options, table } from "./dom.js";
+import { byId, fill, h, offerModels, table } from "./dom.js";
 import { change, price } from "./numbers.js";
 import { chooser, lineOf, recall, remember, sent } from "./source.js";
 
@@ -160,11 +160,10 @@ function showTable(forecasts) {
     { left: 2, caption: `${day === 1 ? "The next close" : `The close ${day} trading days ahead`}.${rest}` });
 }
 
-async function offerModels() {
+async function offer() {
   try {
     const { models } = await json("/v1/models");
-    options(byId("model"), models.map(({ name, version }) => [name, version ? `${name}, version ${version}` : name]));
-    byId("model").value = models.some(({ name }) => name === "lstm") ? "lstm" : models[0]?.name;
+    offerModels(byId("model"), models, ({ name, version }) => (version ? `${name}, version ${version}` : name));
     recall(byId("model"));
   } catch (error) {
     tell(byId("problem"), error);
@@ -178,5 +177,5 @@ for (const id of ["span", "look"]) {
   byId(id).addEventListener("change", (event) => { remember(id, event.target.value); if (now.answer) show(); });
 }
 for (const id of ["horizon", "span", "look"]) recall(byId(id));
-await offerModels();
+await offer();
 await chooser((series) => { now.series = series; ask(); });

@@ -76,7 +76,7 @@ function figure({ explain, gates, states, cut, colours }) {
     layout[name] = axis(row.title, { domain: [Math.max(0, top - size), top], range: row.range, nticks: row.heat ? 3 : 5, showgrid: !row.heat });
     const middle = top - size / 2;
     top -= size + gap;
-    return row.traces.map((trace) => ({ ...trace, yaxis: at ? `y${at + 1}` : "y", ...(trace.type === "heatmap" ? { colorbar: bar(trace, middle, size, colours) } : {}) }));
+    return row.traces.map((trace) => ({ ...trace, yaxis: at ? `y${at + 1}` : "y", ...(trace.type === "heatmap" ? { colorbar: bar(middle, size, colours) } : {}) }));
   });
   const dated = typeof now.x[0] === "string";
   layout.xaxis = axis(dated ? "day" : "day, from the first", { anchor: `y${rows.length}`, type: dated ? "date" : "linear", nticks: narrow() ? 3 : 8, tickangle: 0, showspikes: true, spikemode: "across",
@@ -94,7 +94,7 @@ function figure({ explain, gates, states, cut, colours }) {
   }
 }
 
-const bar = (trace, middle, size, colours) => ({
+const bar = (middle, size, colours) => ({
   y: middle, len: size, thickness: 8, x: 1.005, outlinewidth: 0, nticks: 3, tickfont: { size: 10, color: colours.quiet },
 });
 

@@ -1,5 +1,5 @@
 // Health: what is ready, and what goes through, by two readings of /metrics at a time.
-import { call, curl, every, json, showCurl, tell, Problem } from "./api.js";
+import { call, curl, every, json, showCurl, tell } from "./api.js";
 import { axis, draw } from "./charts.js";
 import { byId, fill, h, table } from "./dom.js";
 import { count, duration, fixed } from "./numbers.js";
@@ -14,7 +14,7 @@ let before = null;
 
 async function look() {
   try {
-    const ready = await readiness();
+    const ready = await json("/readyz", { also: [503] }); // which has the same body where the service is not ready
     const found = samples(await (await call("/metrics")).text());
     const { models } = await json("/v1/models").catch((error) => { if (error.status === 401) return { models: null }; throw error; });
     const seen = { at: performance.now() / 1000, found };
@@ -32,13 +32,6 @@ async function look() {
     setState("does not answer", "failed");
     tell(byId("problem"), error);
   }
-}
-
-/** /readyz answers 503 with the same body where the service is not ready. */
-async function readiness() {
-  const answer = await fetch("/readyz", { cache: "no-store" }).catch(() => null);
-  if (!answer) throw new Problem(0, "The service does not answer", `${location.host} cannot be reached; is it still running?`);
-  return answer.json();
 }
 
 function point({ at, found }) {

@@ -1,6 +1,6 @@
 // Jobs: what runs and how far it is, what it gave, and what is wrong row by row.
 import { call, curl, every, json, save, showCurl, takeFiles, tell } from "./api.js";
-import { byId, fill, h, options, table } from "./dom.js";
+import { byId, fill, h, offerModels, table } from "./dom.js";
 import { count, duration, fixed, moment } from "./numbers.js";
 
 const TYPES = {
@@ -10,14 +10,14 @@ const TYPES = {
 const FORMATS = ["csv", "ndjson", "parquet", "arrow", "arrows"];
 const UNDER_WAY = ["queued", "in_progress", "finalizing", "cancelling"];
 const PAGE = 50;
+const MOST_LISTED = 1000;
 const MOST_ERRORS = 200;
 const LIST_MS = 1000;
 const rows = new Map();
-const now = { next: null, older: [], faulty: null };
+const now = { limit: PAGE, next: null };
 
-function listPath(after = null) {
-  const query = new URLSearchParams({ limit: PAGE });
-  if (after) query.set("after", after);
+function listPath() {
+  const query = new URLSearchParams({ limit: now.limit });
   if (byId("status").value) query.set("status", byId("status").value);
   return `/v1/jobs?${query}`;
 }
@@ -25,20 +25,9 @@ function listPath(after = null) {
 async function refresh() {
   try {
     const { jobs, next } = await json(listPath());
-    if (!now.older.length) now.next = next ?? null;
-    fill(byId("problem"));
-    show([...jobs, ...now.older.filter((old) => !jobs.some(({ id }) => id === old.id))]);
-  } catch (error) {
-    tell(byId("problem"), error);
-  }
-}
-
-async function older() {
-  try {
-    const { jobs, next } = await json(listPath(now.next));
-    now.older.push(...jobs);
     now.next = next ?? null;
-    await refresh();
+    fill(byId("problem"));
+    show(jobs);
   } catch (error) {
     tell(byId("problem"), error);
   }
@@ -55,7 +44,7 @@ function show(jobs) {
     row.update(job);
     if (body.children[at] !== row.node) body.insertBefore(row.node, body.children[at] ?? null);
   });
-  byId("older").hidden = !now.next;
+  byId("older").hidden = !now.next || now.limit === MOST_LISTED;
   byId("none").hidden = jobs.length > 0;
   byId("jobs").hidden = !jobs.length;
   showCurl([["This list", curl(listPath())], ...(jobs[0] ? [["The newest job", curl(`/v1/jobs/${jobs[0].id}`)],
@@ -176,12 +165,11 @@ async function submit(file) {
 }
 
 takeFiles(submit);
-byId("older").addEventListener("click", older);
-byId("status").addEventListener("change", () => { now.older = []; refresh(); });
+byId("older").addEventListener("click", () => { now.limit = Math.min(MOST_LISTED, now.limit + PAGE); refresh(); });
+byId("status").addEventListener("change", () => { now.limit = PAGE; refresh(); });
 try {
   const { models } = await json("/v1/models");
-  options(byId("model"), models.map(({ name }) => [name, name]));
-  if (models.some(({ name }) => name === "lstm")) byId("model").value = "lstm";
+  offerModels(byId("model"), models);
 } catch (error) {
   tell(byId("problem"), error);
 }

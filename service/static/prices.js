@@ -43,7 +43,7 @@ function bare(filled, name, delimiter) {
   for (const { line, number } of filled) {
     for (const cell of cells(line, delimiter).filter(Boolean)) {
       const value = numberOf(cell);
-      if (value === null) faults.push({ line: number, text: notANumber(cell, "close") });
+      if (value === null) faults.push({ line: number, text: notANumber(cell) });
       else { one.closes.push(value); one.lines.push(number); }
     }
   }
@@ -87,7 +87,7 @@ function wide(filled, names, head, delimiter) {
 function take(found, key, line, date, cell, bar) {
   if (cell === "") { found.blanks += 1; return; }
   const close = numberOf(cell);
-  if (close === null) { found.faults.push({ line, text: notANumber(cell, "close") }); return; }
+  if (close === null) { found.faults.push({ line, text: notANumber(cell) }); return; }
   const day = date === null ? null : dayOf(date);
   if (date !== null && day === null) {
     found.faults.push({ line, text: `date ${shown(date)} is none; a date is like 2026-11-20` });
@@ -122,7 +122,7 @@ function finished(found) {
 /** A number as it is written, or null; what the service thinks of it, it says itself. */
 const numberOf = (cell) => (/^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(cell) ? Number(cell) : null);
 
-const notANumber = (cell, what) => `${what} ${shown(cell)} is no number; a ${what} is like 181.20`;
+const notANumber = (cell) => `close ${shown(cell)} is no number; a close is like 181.20`;
 
 const shown = (cell) => (cell.length > 40 ? `"${cell.slice(0, 40)}…"` : `"${cell}"`);
 

@@ -1,7 +1,7 @@
 // The model's record: its card, drawn. What the card does not say is said not to be there.
 import { curl, json, showCurl, tell } from "./api.js";
 import { axis, draw } from "./charts.js";
-import { byId, fill, h, options, table } from "./dom.js";
+import { byId, fill, h, offerModels, options, table } from "./dom.js";
 import { count, fixed, signed } from "./numbers.js";
 import { recall, remember } from "./source.js";
 
@@ -112,8 +112,7 @@ byId("model").addEventListener("change", (event) => { remember("model", event.ta
 byId("market").addEventListener("change", showMarket);
 try {
   const { models } = await json("/v1/models");
-  options(byId("model"), models.map(({ name }) => [name, name]));
-  if (models.some(({ name }) => name === "lstm")) byId("model").value = "lstm";
+  offerModels(byId("model"), models);
   recall(byId("model"));
   await load();
 } catch (error) {

@@ -6,9 +6,10 @@ import { parsePrices } from "./prices.js";
 const KEPT = "nextday.prices";
 const MOST_KEPT = 2_000_000;
 const MOST_BYTES = 16 * 1024 * 1024;
+const FIRST = "ibm";
 
 /** Let somebody choose prices; `use` gets the series that are without fault, and again with each other choice. */
-export async function chooser(use, { first = "ibm" } = {}) {
+export async function chooser(use) {
   let sources = new Map();
   const take = (text, name, origin) => {
     const { series, faults, notes } = parsePrices(text, name);
@@ -53,8 +54,8 @@ export async function chooser(use, { first = "ibm" } = {}) {
   if (!asked && kept) {
     take(kept.text, kept.name, kept.origin);
   } else {
-    byId("example").value = asked || first;
-    await takeExample(asked || first);
+    byId("example").value = asked || FIRST;
+    await takeExample(asked || FIRST);
   }
 }
 

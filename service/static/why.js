@@ -3,6 +3,7 @@ import { curl, json, showCurl, tell } from "./api.js";
 import { axis, draw } from "./charts.js";
 import { byId, h, table } from "./dom.js";
 import { price } from "./numbers.js";
+import { parsePrices } from "./prices.js";
 
 const BASE = new URL(".", import.meta.url);
 const LAYERS = { rnn: "orange", lstm: "blue", mlp: "green" };
@@ -70,15 +71,17 @@ function drawFamily({ cells }) {
 
 async function askEach() {
   const text = await (await fetch(new URL("examples/wti.csv", BASE))).text();
-  const closes = text.trim().split("\n").slice(1).map((line) => Number(line.split(",")[2]));
+  const [{ closes }] = parsePrices(text, "WTI").series;
   const { models } = await json("/v1/models");
-  const body = (name, days) => JSON.stringify({ series: [{ id: "WTI", closes: closes.slice(-days) }], model: name, levels: [0.5] });
-  const said = async ({ name, min_days: needed }, days) => {
-    if (days < needed) return h("span", { class: "refused" }, `refused: needs ${needed}`);
-    const { forecasts } = await json(PATH, { method: "POST", body: body(name, days), type: "application/json" });
-    return price(forecasts[0].median);
+  const body = (name, ...counts) => JSON.stringify({ series: counts.map((days) => ({ id: "WTI", closes: closes.slice(-days) })), model: name, levels: [0.5] });
+  const said = async ({ name, min_days: needed }) => {
+    const enough = COUNTS.filter((days) => days >= needed);
+    const { forecasts } = await json(PATH, { method: "POST", body: body(name, ...enough), type: "application/json" });
+    const few = COUNTS.filter((days) => days < needed).map(() => h("span", { class: "refused" }, `refused: needs ${needed}`));
+    return [...few, ...forecasts.map(({ median }) => price(median))];
   };
-  const rows = await Promise.all(COUNTS.map(async (days) => [String(days), ...(await Promise.all(models.map((each) => said(each, days))))]));
+  const columns = await Promise.all(models.map(said));
+  const rows = COUNTS.map((days, at) => [String(days), ...columns.map((column) => column[at])]);
   table(byId("refusals"), ["closes", ...models.map(({ name }) => name)], rows, { caption: "Median of WTI's next close, dollars a barrel" });
   byId("ask-mlp").addEventListener("click", async () => {
     try {
