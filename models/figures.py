@@ -6,7 +6,6 @@ What the service's pages draw that is computed beforehand: gradients, memory, pa
 
 import csv
 import gzip
-import importlib.util
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -95,11 +94,7 @@ def write_examples(folder: Path) -> None:
 
 def _stock_rows(name: str) -> list[tuple[str, ...]]:
     """The last days of a packaged stock as they were traded; none of these stocks was split in them."""
-    packaged = PACKAGED["bokeh"]
-    found = importlib.util.find_spec(packaged.package)
-    if found is None or found.origin is None:
-        raise DataError(f"{packaged.source}: install it with `{packaged.install}`")
-    with gzip.open(Path(found.origin).parent / packaged.path, "rt", encoding="utf-8") as file:
+    with gzip.open(PACKAGED["bokeh"].file(), "rt", encoding="utf-8") as file:
         keys = ("Ticker", "Date", "Open", "High", "Low", "Close")
         rows = [tuple(row[key] for key in keys) for row in csv.DictReader(file) if row["Ticker"] == name]
     moves = np.diff(np.log([float(row[-1]) for row in rows[-EXAMPLE_DAYS:]]))

@@ -131,7 +131,7 @@ class Forecaster:
 
         Args:
             rows: Closes in quote currency, oldest first; B rows. Those of like length run together, wherever they are.
-            before_each: Called before each run of the graph, one for some 32 rows; what it raises ends them all.
+            before_each: Called before each run of the graph, of `ROWS_PER_RUN` rows at most; what it raises ends them.
         """
         if os.getpid() != self._pid:
             raise RuntimeError("a forecaster was carried across a fork; make one in each process")

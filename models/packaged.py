@@ -46,8 +46,12 @@ class Packaged:
     read: Callable[[Path], Panel]
 
     def panel(self) -> Panel:
+        """The series; raises as `file` does."""
+        return self.read(self.file())
+
+    def file(self) -> Path:
         """
-        The series.
+        Where the prices lie.
 
         Raises:
             DataError: The package is not installed.
@@ -56,7 +60,7 @@ class Packaged:
         found = importlib.util.find_spec(self.package)
         if found is None or found.origin is None:
             raise DataError(f"{self.source}: the package {self.package!r} is missing; install it with `{self.install}`")
-        return self.read(Path(found.origin).parent / self.path)
+        return Path(found.origin).parent / self.path
 
 
 def _table(*, close: str, date: str = "Date", name: str | None = None, id_column: str | None = None,

@@ -79,6 +79,11 @@ class Repository:
         """Names and versions of the models that are ready in this process."""
         return {(name, version) for name, version in tuple(self._ready) if version is not None}
 
+    def forecasters(self) -> list[Forecaster]:
+        """Those that are ready in this process, each version once, by name and version."""
+        found = [self.at_hand(name, version) for name, version in sorted(self.ready)]
+        return [each for each in found if each]
+
     def names(self) -> list[str]:
         """Models that have at least one version, on disk or in memory, in alphabetical order."""
         return sorted({*names(self.root), *(name for name, _ in tuple(self._ready))})

@@ -220,7 +220,7 @@ class Door:
             else:
                 proto.response_file_range(status, headers, path, body.begin, body.begin + body.size_bytes)
             self._loop.call_later(OPENED_BY_S, body.close)
-            return None
+            return body.size_bytes
         proto.response_bytes(status, headers, body)
         return len(body)
 

@@ -8,9 +8,9 @@ from service import query
 from service.bridge import File
 from service.errors import InvalidParameter, NotAcceptable, RangeNotSatisfiable
 from worker.downloads import Download
-from worker.formats import SUFFIXES
+from worker.media_types import RESULT_SUFFIXES
 
-FORMATS = {suffix: media_type for media_type, suffix in SUFFIXES.items()}
+FORMATS = {suffix: media_type for media_type, suffix in RESULT_SUFFIXES.items()}
 """By what `?format=` may be, the media type; the first is given where nothing is asked for."""
 SENT_BYTES = 256 * 1024
 
@@ -33,7 +33,7 @@ def wanted_format(asked: Request) -> str:
     best = asked.accept_mimetypes.best_match(FORMATS.values())
     if best is None:
         raise NotAcceptable(given=asked.headers["Accept"][:60], known=FORMATS.values())
-    return SUFFIXES[best]
+    return RESULT_SUFFIXES[best]
 
 
 def send(asked: Request, found: Download, name: str) -> Response:

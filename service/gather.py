@@ -19,7 +19,7 @@ from models.ragged import Floats, Ragged
 from models.together import run_together
 
 MOST_ROWS = 64
-"""Rows of a shared run: two of the largest runs that pay."""
+"""Rows of a shared run: as many as one run of the graph takes."""
 MOST_DAYS = 8 * 1024
 """Closes of a shared run, which takes some milliseconds then. A request with more closes or rows runs by itself."""
 

@@ -149,8 +149,8 @@ class Metrics:
             models: The models.
             missing: Those that are not ready, of all; None where nobody tried, and then only what serves is noted.
         """
-        ready = [models.at_hand(name, version) for name, version in sorted(models.ready)]
-        serving = {(each.card.name, str(each.card.version), each.card.digest, each.provider) for each in ready if each}
+        ready = models.forecasters()
+        serving = {(each.card.name, str(each.card.version), each.card.digest, each.provider) for each in ready}
         refused = models.refusals.copy()
         with self._lock:
             for name, count in (refused - self._told).items():

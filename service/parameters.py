@@ -78,7 +78,7 @@ IF_NONE_MATCH = _header("If-None-Match", TEXT, "ETags of what you have; 304 wher
 ENCODING = _header("Content-Encoding", {"enum": [*PACKINGS]}, "how the upload is packed")
 DIGEST = _header(
     "Content-Digest",
-    {**TEXT, "pattern": "^sha-256=:[A-Za-z0-9+/]{43}=:$"},
+    {**TEXT, "pattern": "^sha-(256=:[A-Za-z0-9+/]{43}=|512=:[A-Za-z0-9+/]{86}==):$"},
     "the body's digest as it is sent, RFC 9530, by sha-256 or sha-512; another body is refused",
 )
 KEY = _header(

@@ -58,6 +58,7 @@ class JobReference(JobOptions, forbid_unknown_fields=True, kw_only=True):
 
     input: JobFile
     horizon: Literal[1] = 1
+    explain: Annotated[bool, Meta(extra_json_schema={"const": False})] = False
 
 
 class ModelUsed(msgspec.Struct, forbid_unknown_fields=True):

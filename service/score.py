@@ -23,29 +23,12 @@ from models.settings import from_env
 from service.banner import base_url
 from service.client import Client, Document, Refused, ServiceAway, ServiceFailed
 from service.settings import CallerSettings, ServiceSettings
+from worker.media_types import BY_SUFFIX, ENCODINGS_BY_SUFFIX, RESULT_SUFFIXES
 
-MEDIA_TYPES = {
-    ".csv": "text/csv",
-    ".ndjson": "application/x-ndjson",
-    ".jsonl": "application/x-ndjson",
-    ".json": "application/json",
-    ".parquet": "application/vnd.apache.parquet",
-    ".arrow": "application/vnd.apache.arrow.file",
-    ".arrows": "application/vnd.apache.arrow.stream",
-}
-"""Of files by their suffix, as `worker.reading.formats` has them, which takes long to import."""
-ENCODINGS = {".gz": "gzip", ".zst": "zstd"}
-"""By a second suffix behind the first, as in prices.csv.gz."""
-SUFFIXES = {
-    ".csv": "csv",
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".arrows": "arrows",
-}
+SUFFIXES = {suffix: RESULT_SUFFIXES[each] for suffix, each in BY_SUFFIX.items() if each in RESULT_SUFFIXES}
+"""Of what can be written, with the format's name."""
 ENDED = ("completed", "failed", "cancelled", "expired")
-DONE, ROWS_FAILED, STOPPED = 0, 3, 130
+DONE, ROWS_FAILED = 0, 3
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.05, 1.0
 """Seconds between two looks at a job: half as many again each time."""
 
@@ -77,8 +60,8 @@ class Upload:
         Raises:
             UnknownSuffix: It does not say what the file holds.
         """
-        encoding = ENCODINGS.get(file.suffix.lower(), "")
-        return cls(file, _known(file.stem if encoding else file.name, MEDIA_TYPES), encoding)
+        encoding = ENCODINGS_BY_SUFFIX.get(file.suffix.lower(), "")
+        return cls(file, _known(file.stem if encoding else file.name, BY_SUFFIX), encoding)
 
 
 class Interrupts:

@@ -152,8 +152,7 @@ def _of_queue(backlog: Backlog) -> Iterator[Metric]:
 
 def _coverage(models: Repository) -> Iterator[tuple[tuple[str, ...], float]]:
     """By model, version, market and band, of the models that are ready here."""
-    ready = [models.at_hand(name, version) for name, version in sorted(models.ready)]
-    for card in (each.card for each in ready if each):
+    for card in (each.card for each in models.forecasters()):
         for market, scores in card.scores.items():
             for measure, percent in scores.get(card.name, {}).items():
                 if measure.startswith(COVERED):

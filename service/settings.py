@@ -48,4 +48,4 @@ class ServiceSettings(WorkerSettings):
 class CallerSettings:
     """What a caller of the service has, as `nextday score` is one."""
 
-    api_key: str | None = setting(None, "API key that `nextday score` sends", secret=True)
+    api_key: str | None = setting(None, "API key that `nextday score` and `nextday activate` send", secret=True)

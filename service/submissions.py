@@ -55,7 +55,8 @@ def read(asked: Request, models: Repository, settings: ServiceSettings) -> Submi
         name = next(iter(asked.args))
         raise InvalidParameter(name=name, reason="belongs in the JSON body, beside `series` or `input`")
     wishes = _wishes(asked)
-    _check_options(models, wishes.options)
+    if asked.mimetype != JSON:
+        _check_options(models, wishes.options)
     key = _idempotency_key(asked)
     body = open_body(asked, most=settings.max_job_bytes, media_types=MEDIA_TYPES, encodings=PACKINGS)
     encoding = asked.headers.get("Content-Encoding", "").lower()

@@ -44,6 +44,7 @@ def _let_interrupt(*, allowed: bool) -> None:
     if not hasattr(os, "SCHED_BATCH"):
         return
     policy = os.SCHED_OTHER if allowed else os.SCHED_BATCH
-    for thread in _THREADS.iterdir():
-        with suppress(OSError):  # it has just ended; or a sandbox forbids it, which costs speed alone
-            os.sched_setscheduler(int(thread.name), policy, os.sched_param(0))
+    with suppress(OSError):  # of a sandbox that shows no threads: this and what follows cost speed alone
+        for thread in _THREADS.iterdir():
+            with suppress(OSError):  # it has just ended; or it is forbidden
+                os.sched_setscheduler(int(thread.name), policy, os.sched_param(0))

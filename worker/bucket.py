@@ -147,12 +147,6 @@ class Bucket(Blobs):
         uploads = untouched(self.scratch_folder.glob(f"{SCRATCH}*"), since_s=oldest)
         return [job for job, touched_at in self._touched.items() if touched_at < oldest] + uploads
 
-    def delete_scratch(self, name: str) -> bool:
-        if not name.startswith(SCRATCH):
-            return False
-        (self.scratch_folder / name).unlink(missing_ok=True)
-        return True
-
     @cached_property
     def _files(self) -> Any:
         return fs.S3FileSystem(

@@ -11,7 +11,7 @@ from io import BytesIO
 
 import pyarrow as pa
 
-from models.errors import ModelError, UnknownModel
+from models.errors import ModelError
 from models.repository import Repository
 from worker.blobs import Blobs, sha256
 from worker.company import Company
@@ -34,6 +34,17 @@ def input_name(job_id: str) -> str:
 def result_name(job_id: str, chunk: int, digest: str) -> str:
     """Where a chunk's results are; two attempts that differ have two names, and the ledger says which one counts."""
     return f"{job_id}/result-{chunk:06d}-{digest[:16]}.arrow"
+
+
+def read_result(blobs: Blobs, job_id: str, chunk: int, digest: str) -> bytes | None:
+    """
+    A chunk's results as they were counted; None where the file has changed since.
+
+    Raises:
+        FileNotFoundError: It is missing.
+    """
+    content = blobs.read(result_name(job_id, chunk, digest))
+    return content if sha256(content) == digest else None
 
 
 class Storing:
@@ -155,7 +166,7 @@ class Chunks:
         except Unwanted:
             self._ledger.release(claim, failed=False)
             log.info("job %s chunk %d: stopped", claim.job_id, claim.chunk)
-        except (OSError, ModelError, UnknownModel, pa.ArrowException) as error:
+        except (OSError, ModelError, pa.ArrowException) as error:
             self._give_back(claim, error)
 
     def _results(self, claim: Claim) -> tuple[pa.Table, int] | None:
@@ -206,10 +217,10 @@ class Chunks:
     def _damage(self, job_id: str, chunk: int, result: Done) -> str | None:
         """What is wrong with a result file; None where it is the one that was counted."""
         try:
-            content = self._blobs.read(result_name(job_id, chunk, result.sha256))
+            content = read_result(self._blobs, job_id, chunk, result.sha256)
         except FileNotFoundError:
             return "is missing"
-        if sha256(content) != result.sha256:
+        if content is None:
             return "has changed on disk"
         stored = pa.ipc.open_file(content)
         rows = sum(stored.get_batch(place).num_rows for place in range(stored.num_record_batches))

@@ -13,10 +13,12 @@ import pyarrow as pa
 from worker import results
 from worker.answers import level_columns
 from worker.blobs import Blobs, parts, sha256
-from worker.chunks import input_name, result_name
+from worker.chunks import input_name, read_result
 from worker.errors import ResultsDamaged, StorageUnavailable
-from worker.formats import SUFFIXES, Shape, check_format, open_writer
+from worker.formats import Shape, check_format, open_writer
 from worker.ledger import Done, Record
+from worker.media_types import RESULT_SUFFIXES
+from worker.reading.series import JOINED
 
 PART_BYTES = 4 * 1024 * 1024
 """Of a download, what is in memory at once."""
@@ -24,8 +26,6 @@ RENDERING = 1
 """Raised when a change of this code makes other bytes of the same results."""
 TURNS = 16
 KNOWN_WHOLE = 4096
-JOINED = "joined."
-"""Before the names of columns that a job's input brings along to be joined."""
 
 Kind = Literal["results", "errors"]
 
@@ -54,7 +54,7 @@ class Download:
         Raises:
             StorageUnavailable: It cannot be opened; nothing was read.
         """
-        with _storage():
+        with storage():
             file = self._blobs.open(self._name)
         return _closing(file, first, last)
 
@@ -67,7 +67,7 @@ class Download:
         Raises:
             StorageUnavailable: It cannot be opened, or copied here.
         """
-        with _storage():
+        with storage():
             return self._blobs.open_here(self._name, first, last)
 
 
@@ -111,7 +111,7 @@ class Downloads:
         check_format(media_type)
         name = _rendered_name(kind, record, done, media_type)
         # Two requests at once wait for one rendering; two processes may both do it, to the same bytes.
-        with self._turns[hash(name) % TURNS], _storage():
+        with self._turns[hash(name) % TURNS], storage():
             found = self._recorded(name)
             if found is None:
                 found = self._render(name, kind, record, done, media_type)
@@ -179,12 +179,11 @@ class _Rows:
                 yield results.errors(stored, joined, shape)
 
     def _stored(self, chunk: int) -> pa.Table:
-        digest = self._done[chunk].sha256
         try:
-            content = self._blobs.read(result_name(self._job_id, chunk, digest))
+            content = read_result(self._blobs, self._job_id, chunk, self._done[chunk].sha256)
         except FileNotFoundError as error:
             raise ResultsDamaged(job_id=self._job_id, chunk=chunk) from error
-        if sha256(content) != digest:
+        if content is None:
             raise ResultsDamaged(job_id=self._job_id, chunk=chunk)
         return pa.ipc.open_file(content).read_all()
 
@@ -258,7 +257,7 @@ def _rendered_name(kind: Kind, record: Record, done: Mapping[int, Done], media_t
     """A name that says what went into the file, so that a job which was resumed gives what it has now."""
     chunks = [(chunk, done[chunk].sha256) for chunk in sorted(done)]
     made_of = [RENDERING, record.levels, record.model_levels, record.joined, chunks]
-    return f"{record.id}/rendered-{kind}-{sha256(msgspec.json.encode(made_of))[:16]}.{SUFFIXES[media_type]}"
+    return f"{record.id}/rendered-{kind}-{sha256(msgspec.json.encode(made_of))[:16]}.{RESULT_SUFFIXES[media_type]}"
 
 
 def _record_name(name: str) -> str:
@@ -275,7 +274,7 @@ def _floats(text: str) -> list[float]:
 
 
 @contextmanager
-def _storage() -> Iterator[None]:
+def storage() -> Iterator[None]:
     """The store's errors as one of ours."""
     try:
         yield

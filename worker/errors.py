@@ -117,6 +117,7 @@ class IdempotencyConflict(JobError):
     """An Idempotency-Key that another submission has used."""
 
     def __init__(self, *, key: str, job_id: str) -> None:
+        self.job_id = job_id
         super().__init__(f"Idempotency-Key {key!r} made job {job_id} from another body or other options")
 
 

@@ -88,12 +88,6 @@ class Folder(Blobs):
         ours = (entry for entry in self._root.iterdir() if _is_ours(entry.name))
         return untouched(ours, since_s=time.time() - older_than_s)
 
-    def delete_scratch(self, name: str) -> bool:
-        if not name.startswith(SCRATCH):
-            return False
-        (self._root / name).unlink(missing_ok=True)
-        return True
-
     @contextmanager
     def _there(self) -> Iterator[None]:
         """A file that is not there is one thing; a disk that is not mounted must not make every job look lost."""

@@ -2,7 +2,6 @@
 
 import base64
 import re
-from collections.abc import Mapping
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -14,21 +13,12 @@ import pyarrow.parquet as pq
 
 from worker.answers import encode
 from worker.errors import UnsupportedFormat
-from worker.media_types import ARROW_FILE, ARROW_STREAM, CSV, NDJSON, PARQUET
+from worker.media_types import ARROW_FILE, CSV, NDJSON, PARQUET, RESULT_SUFFIXES
 
-SUFFIXES: Mapping[str, str] = {
-    NDJSON: "ndjson",
-    CSV: "csv",
-    PARQUET: "parquet",
-    ARROW_FILE: "arrow",
-    ARROW_STREAM: "arrows",
-}
-"""Media types of what can be had, with the suffix of each."""
-FORMATS = tuple(SUFFIXES)
+FORMATS = tuple(RESULT_SUFFIXES)
 
 ROW_GROUP_ROWS = 65_536
 """Of a Parquet file: enough for a reader to skip by, few enough to hold in memory."""
-JOINED = "joined"
 _FORMULA = r"^[\s\p{Z}\p{Cc}\p{Cf}]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]|^[\t\r\n]"
 """What a spreadsheet may take for a formula, whatever blanks are before it; the wide ones are those of East Asia."""
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -41,7 +31,7 @@ def check_format(media_type: str) -> None:
     Raises:
         UnsupportedFormat: It is none of `FORMATS`.
     """
-    if media_type not in SUFFIXES:
+    if media_type not in RESULT_SUFFIXES:
         raise UnsupportedFormat(given=media_type, known=FORMATS)
 
 

@@ -2,7 +2,10 @@
 
 from urllib.parse import quote
 
+from pyarrow import fs
+
 from worker.errors import ReferenceRefused, ScheduleError
+from worker.references import store_of
 
 MOST_FILES = 1000
 
@@ -21,10 +24,6 @@ def files_of(uri: str, prefixes: str) -> list[str]:
         ScheduleError: It may not be read, or there are too many files.
         OSError: The folder is not there, or cannot be listed.
     """
-    from pyarrow import fs  # noqa: PLC0415 - libraries for S3 are large, and only schedules need them here
-
-    from worker.references import store_of  # noqa: PLC0415 - the same
-
     try:
         system, folder = store_of(uri, prefixes)
     except ReferenceRefused as error:

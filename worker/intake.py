@@ -20,7 +20,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
 from worker.blobs import Blobs
 from worker.chunks import input_name
@@ -51,7 +51,7 @@ class Upload:
 
     Attributes:
         body: Its bytes.
-        media_type: One of `worker.tables.MEDIA_TYPES`.
+        media_type: One of `worker.reading.formats.MEDIA_TYPES`.
         encoding: How it is packed: "", gzip or zstd.
         content_digest: The header Content-Digest; "" where there is none.
     """
@@ -83,14 +83,6 @@ class Stored:
     source: str
 
 
-class Wishes(Protocol):
-    """What `take` needs to know of a submission beside its series."""
-
-    @property
-    def join(self) -> tuple[str, ...]:
-        """Columns that are carried to the results."""
-
-
 def start(settings: WorkerSettings) -> None:
     """
     Start the server that processes which read are forked from, if there is none yet.
@@ -108,7 +100,9 @@ def _start_server() -> None:
     forkserver.ensure_running()
 
 
-def take(source: Upload | Reference, *, job_id: str, blobs: Blobs, settings: WorkerSettings, wishes: Wishes) -> Stored:
+def take(
+    source: Upload | Reference, *, job_id: str, blobs: Blobs, settings: WorkerSettings, join: tuple[str, ...]
+) -> Stored:
     """
     Write an upload's series into the job's input file; where it raises, there is no such file.
 
@@ -118,29 +112,31 @@ def take(source: Upload | Reference, *, job_id: str, blobs: Blobs, settings: Wor
         OSError: It cannot be written.
     """
     try:
-        return _take(source, job_id, blobs, settings, wishes)
+        return _take(source, job_id, blobs, settings, join)
     except BaseException:
         blobs.delete(job_id)
         raise
 
 
-def _take(source: Upload | Reference, job_id: str, blobs: Blobs, settings: WorkerSettings, wishes: Wishes) -> Stored:
-    digest = hashlib.sha256(_kind(source, wishes.join).encode())
+def _take(
+    source: Upload | Reference, job_id: str, blobs: Blobs, settings: WorkerSettings, join: tuple[str, ...]
+) -> Stored:
+    digest = hashlib.sha256(_kind(source, join).encode())
     with ExitStack() as opened:
         scratch = opened.enter_context(blobs.scratch())
         if isinstance(source, Upload):
             _check_type(source)
             size_bytes = _copy(source, scratch, digest.update, settings.max_job_bytes)
         else:
-            size_bytes = SMALL_BYTES + 1
-        task = _task(source, settings, wishes.join, str(Path(scratch.name).parent))
+            size_bytes = 0
+        task = _task(source, settings, join, str(Path(scratch.name).parent))
         with blobs.create(input_name(job_id)) as sink:
             here = not task.reference and task.media_type in TEXT_TYPES and not task.encoding
             if here and size_bytes <= SMALL_BYTES:
                 report = convert(task, scratch, sink)
             else:
                 with _slot(settings.intakes, settings.intake_wait_s):
-                    report = _in_process(task, scratch, sink, settings, blobs)
+                    report = _in_process(task, scratch, sink, settings)
     if isinstance(source, Reference):
         digest.update(report.fingerprint.encode())
         size_bytes = report.size_bytes
@@ -188,7 +184,7 @@ def _task(source: Upload | Reference, settings: WorkerSettings, join: tuple[str,
     return Task(
         media_type=upload.media_type if upload else "",
         encoding=upload.encoding if upload else "",
-        join=tuple(join),
+        join=join,
         limits=limits,
         folder=folder,
         chunk_rows=settings.chunk_rows,
@@ -216,19 +212,10 @@ def _slot(at_a_time: int, wait_s: float) -> Iterator[None]:
         _slots(at_a_time).release()
 
 
-def _in_process(task: Task, scratch: BinaryIO, sink: BinaryIO, settings: WorkerSettings, blobs: Blobs) -> Report:
-    """What a process of its own makes of a task. A sink that is no local file is filled from one."""
+def _in_process(task: Task, scratch: BinaryIO, sink: BinaryIO, settings: WorkerSettings) -> Report:
+    """What a process of its own makes of a task."""
     upload = None if task.reference else Handle(scratch.fileno())
-    try:
-        target = sink.fileno()
-    except (OSError, AttributeError):
-        with blobs.scratch() as local:
-            report = _supervised(task, upload, Handle(local.fileno()), settings)
-            local.seek(0)
-            while part := local.read(COPY_BYTES):
-                sink.write(part)
-        return report
-    report = _supervised(task, upload, Handle(target), settings)
+    report = _supervised(task, upload, Handle(sink.fileno()), settings)
     sink.seek(0, io.SEEK_END)
     return report
 

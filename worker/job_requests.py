@@ -55,6 +55,18 @@ def options_of(request: JobOptions) -> JobOptions:
     return JobOptions(**{name: getattr(request, name) for name in JobOptions.__struct_fields__})
 
 
+def not_of_a_job(horizon: int, explain: bool) -> list[Fault]:
+    """What a request for a forecast may ask and a job may not."""
+    faults = []
+    if horizon != 1:
+        wanted = "a job forecasts the next day; leave `horizon` out, or ask POST /v1/forecasts"
+        faults.append(Fault("/horizon", wanted))
+    if explain:
+        wanted = "a job tells forecasts alone; leave `explain` out, or ask POST /v1/forecasts"
+        faults.append(Fault("/explain", wanted))
+    return faults
+
+
 def check_join(join: tuple[str, ...]) -> None:
     """
     Refuse columns to join that are too many, there twice, or named as no format can have them all.
@@ -90,8 +102,7 @@ def read_reference(body: bytes) -> tuple[JobInput, JobOptions] | None:
     if "series" in plain:
         faults.append(Fault("/input", "there are both `input` and `series`; a job has one of them"))
     given = _input(plain["input"], faults)
-    if options.get("horizon", 1) != 1:
-        faults.append(Fault("/horizon", "a job forecasts the next day; leave `horizon` out"))
+    faults += not_of_a_job(options.get("horizon", 1), options.get("explain", False))
     try:
         msgspec.json.encode((given, options))
     except UnicodeEncodeError:

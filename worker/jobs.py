@@ -20,7 +20,7 @@ from worker.app import Publish, publisher
 from worker.blobs import Blobs, sha256
 from worker.chunks import input_name
 from worker.connections import open_ledger
-from worker.downloads import Download, Downloads
+from worker.downloads import Download, Downloads, storage
 from worker.errors import (
     BadCursor,
     IdempotencyConflict,
@@ -31,7 +31,6 @@ from worker.errors import (
     QueueFull,
     QueueUnavailable,
     ResultsDamaged,
-    StorageUnavailable,
     TableError,
     TooManyBytes,
     TooManyJobs,
@@ -172,18 +171,16 @@ class Jobs:
             check_webhook(wishes.webhook, self._settings)
         self._check_room()
         job_id = secrets.token_hex(16)
-        try:
-            stored = take(source, job_id=job_id, blobs=self._blobs, settings=self._settings, wishes=wishes)
-            wishes = self._meant(source, stored, wishes)
-            forecaster = self._models.get(wishes.options.model, wishes.options.version)
-            levels = level_columns(wishes.options.levels, forecaster.card.levels)
-            record = self._new_record(job_id, stored, forecaster.card, levels.values, wishes, owner)
-        except OSError as error:
-            self._blobs.delete(job_id)
-            raise StorageUnavailable(reason=error.strerror or type(error).__name__) from error
-        except BaseException:
-            self._blobs.delete(job_id)
-            raise
+        with storage():
+            stored = take(source, job_id=job_id, blobs=self._blobs, settings=self._settings, join=wishes.join)
+            try:
+                wishes = self._meant(source, stored, wishes)
+                forecaster = self._models.get(wishes.options.model, wishes.options.version)
+                levels = level_columns(wishes.options.levels, forecaster.card.levels)
+                record = self._new_record(job_id, stored, forecaster.card, levels.values, wishes, owner)
+            except BaseException:
+                self._blobs.delete(job_id)
+                raise
         # Where the answer to this step is lost the job may stand, so its files stay; `Sweeper.clean` knows which.
         submission = self._enter(job_id, record, stored, wishes, idempotency_key or "")
         if submission.outcome == "accepted":

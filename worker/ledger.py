@@ -18,7 +18,7 @@ A chunk waits (to be claimed the first time, or again), is leased, rests after a
 import logging
 import math
 from base64 import b64decode, b64encode
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple, cast, get_args
 
@@ -377,6 +377,18 @@ class Ledger:
                 break
             after = places[-1]  # jobs that came in between push others into the next batch once more
 
+    def unknown(self, job_ids: Sequence[str]) -> list[str]:
+        """Those of some jobs of which there is no record."""
+        missing = []
+        for begin in range(0, len(job_ids), READ_AT_ONCE):
+            some = job_ids[begin : begin + READ_AT_ONCE]
+            with self._redis.pipeline(transaction=False) as asked:
+                for job_id in some:
+                    asked.hmget(f"{self._prefix}job:{job_id}", "status", "model")
+                found = asked.execute()
+            missing += [job_id for job_id, fields in zip(some, found, strict=True) if None in fields]
+        return missing
+
     def results(self, job_id: str) -> dict[int, Done]:
         """Counted results by chunk, in the chunks' order."""
         fields = cast(dict[str, str], self._redis.hgetall(f"{self._prefix}done:{job_id}"))
@@ -405,13 +417,13 @@ class Ledger:
             for job_id in unfinished:
                 asked.hmget(f"{self._prefix}job:{job_id}", "status", "chunks", "created_at", "resumed_at")
                 asked.hlen(f"{self._prefix}done:{job_id}")
-            (seconds, micros), kept, rows, *found = asked.execute()
+            time, kept, rows, *found = asked.execute()
         records, done = found[::2], found[1::2]
         statuses = [status for status, *_ in records]
         counts = {status: statuses.count(status) for status in UNFINISHED}
         chunks = sum(int(chunks or 0) for _, chunks, *_ in records) - sum(done)
         since = [int(resumed or created) for status, _, created, resumed in records if status == "queued"]
-        now = seconds * 1000 + micros // 1000
+        now = _clock_ms(time)
         return Waiting(
             jobs=counts | {"ended": kept - sum(counts.values())},
             chunks=chunks,
@@ -433,8 +445,8 @@ class Ledger:
             asked.time()
             asked.zrange(f"{self._prefix}workers", 0, -1, withscores=True)
             asked.hgetall(f"{self._prefix}signs")
-            (seconds, micros), found, signs = asked.execute()
-        alive = {name for name, until in found if until > seconds * 1000 + micros // 1000}
+            time, found, signs = asked.execute()
+        alive = {name for name, until in found if until > _clock_ms(time)}
         return {name: signs.get(name, "").split() for name in sorted(alive)}
 
     def _records(self, job_ids: Collection[str]) -> list[Record | None]:
@@ -442,8 +454,8 @@ class Ledger:
             asked.time()
             for job_id in job_ids:
                 asked.hgetall(f"{self._prefix}job:{job_id}")
-            (seconds, micros), *found = asked.execute()
-        now = seconds * 1000 + micros // 1000
+            time, *found = asked.execute()
+        now = _clock_ms(time)
         records: list[Record | None] = []
         for job_id, fields in zip(job_ids, found, strict=True):
             known = "status" in fields and "model" in fields
@@ -453,6 +465,12 @@ class Ledger:
 
     def _run(self, script: str, *arguments: str | int) -> Any:
         return self._scripts[script](args=[self._prefix, *arguments])
+
+
+def _clock_ms(time: tuple[int, int]) -> int:
+    """What Redis answers to TIME, in milliseconds."""
+    seconds, micros = time
+    return seconds * 1000 + micros // 1000
 
 
 def _ms(seconds: float) -> int:

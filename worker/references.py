@@ -15,7 +15,8 @@ import pyarrow.fs as pafs
 
 from models.errors import SettingError
 from worker.errors import ReferenceRefused, TableError
-from worker.reading.formats import MEDIA_TYPES, SUFFIXES, by_suffix
+from worker.media_types import BY_SUFFIX
+from worker.reading.formats import MEDIA_TYPES, by_suffix
 
 S3_OPTIONS = frozenset({"endpoint_override", "scheme", "region"})
 """What a prefix of a bucket may say behind a question mark, as in ``s3://prices/?endpoint_override=minio:9000``."""
@@ -89,7 +90,7 @@ def open_reference(reference: Reference, prefixes: str) -> Opened:
     by_name, encoding = by_suffix(parts.path)
     media_type = reference.media_type or by_name
     if media_type not in MEDIA_TYPES:
-        known = ", ".join(SUFFIXES)
+        known = ", ".join(BY_SUFFIX)
         raise TableError(
             f"the name of {reference.uri[:200]!r} does not say what it holds ({known}); give its media type"
         )

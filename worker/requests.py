@@ -92,7 +92,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class ForecastRequest(Options, forbid_unknown_fields=True, kw_only=True):
-    """The body of `POST /v1/forecasts`, and of a job in JSON."""
+    """The body of `POST /v1/forecasts`."""
 
     series: Annotated[list[Series], msgspec.Meta(extra_json_schema={"minItems": 1})]
 
@@ -159,11 +159,9 @@ def _request_decoder(kind: type[Request], join: tuple[str, ...]) -> msgspec.json
     )
 
 
-def decode(
-    body: bytes, *, most: int = MAX_JSON_SERIES, join: tuple[str, ...] = ()
-) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
+def decode(body: bytes, *, most: int = MAX_JSON_SERIES) -> tuple[ForecastRequest, dict[int, SeriesFault]]:
     """A request for forecasts; see `decode_as`."""
-    return decode_as(ForecastRequest, body, most=most, join=join)
+    return decode_as(ForecastRequest, body, most=most)
 
 
 def decode_as(
@@ -194,7 +192,8 @@ def decode_as(
     except (msgspec.MsgspecError, UnicodeDecodeError):
         request = None
     series: list[Series] = getattr(request, "series", [])
-    if request is None or _may_have_double_keys(body, request, series) or _may_join_twice(body, series, join):
+    named = getattr(request, "join", ())  # a document's own list of what it joins has the names once more
+    if request is None or _may_have_double_keys(body, request, series) or _may_join_twice(body, series, join, named):
         return _decode_slowly(body, kind, most, join)
     if len(series) > most:
         raise TooManySeries(given=len(series), most=most)
@@ -255,11 +254,11 @@ def _may_have_double_keys(body: bytes, request: Options, series: Sequence[Series
     return any(body.count(key) > 1 for key in _once(type(request))) or _count_keys(body) != _keys_of(series)
 
 
-def _may_join_twice(body: bytes, series: Sequence[Series], join: tuple[str, ...]) -> bool:
+def _may_join_twice(body: bytes, series: Sequence[Series], join: tuple[str, ...], named: Sequence[str] = ()) -> bool:
     """Whether a joined field may be there twice in a series; says yes too often, as `_may_have_double_keys` does."""
     for place, name in enumerate(join):
         there = sum(getattr(each, f"joined_{place}") is not None for each in series)
-        if body.count(msgspec.json.encode(name)) != there:
+        if body.count(msgspec.json.encode(name)) != there + (name in named):
             return True
     return False
 
@@ -285,12 +284,13 @@ def _refuse_labels(series: Sequence[Series]) -> dict[int, SeriesFault]:
 def _label_fault(place: int, series: Series) -> SeriesFault | None:
     if not series.id.isprintable():
         return SeriesFault(place, f"has the id {shown(series.id)}; an id is printable, without control characters")
-    if series.as_of is not None and not _is_date(series.as_of):
+    if series.as_of is not None and not is_date(series.as_of):
         return SeriesFault(place, f"has as_of {shown(series.as_of)}; as_of is a day that exists, as YYYY-MM-DD")
     return None
 
 
-def _is_date(text: str) -> bool:
+def is_date(text: str) -> bool:
+    """Whether a text is a day that exists, as YYYY-MM-DD."""
     try:
         return date.fromisoformat(text).isoformat() == text
     except ValueError:
@@ -300,8 +300,9 @@ def _is_date(text: str) -> bool:
 def _decode_slowly(
     body: bytes, kind: type[Request], most: int, join: tuple[str, ...] = ()
 ) -> tuple[Request, dict[int, SeriesFault]]:
-    if (keys := body.count(b":")) > COLONS_A_SERIES * most:
-        raise InvalidRequest(faults=[Fault("", f"the body has about {keys} keys; a series has three at most")])
+    if (keys := body.count(b":")) > (COLONS_A_SERIES + len(join)) * most:
+        wanted = f"a series has {3 + len(join)} at most"
+        raise InvalidRequest(faults=[Fault("", f"the body has about {keys} keys; {wanted}")])
     plain = parse(body)
     if not isinstance(plain, dict):
         raise InvalidRequest(faults=[Fault("", f"the body is {shown(plain)}; a request is an object with `series`")])

@@ -214,7 +214,7 @@ class Scheduler:
         try:
             job_id = self._submit(run.schedule, uri, f"schedule:{name}:{day}:{uri}")
         except IdempotencyConflict as error:  # submitted, but not noted, before the file or the model changed
-            job_id = str(error)
+            job_id = error.job_id
         except (NextdayError, OSError, ValueError, redis.RedisError) as error:
             log.warning("schedule %s: session %s: %s is not submitted: %s", name, day, uri, error)
             return False

@@ -82,9 +82,10 @@ class Sweeper:
             else:
                 self._blobs.delete(job_id)
                 self._ledger.bury(job_id, for_s=TOLD_FOR_S)
-        for name in self._blobs.left_behind(older_than_s=LEFT_BEHIND_AFTER_S):
-            if not self._blobs.delete_scratch(name) and self._ledger.record(name) is None:
-                self._blobs.delete(name)
+        left = self._blobs.left_behind(older_than_s=LEFT_BEHIND_AFTER_S)
+        jobs = [name for name in left if not self._blobs.delete_scratch(name)]
+        for name in self._ledger.unknown(jobs):
+            self._blobs.delete(name)
 
     def _run(self) -> None:
         since_clean_s = CLEAN_EVERY_S

@@ -15,7 +15,7 @@ import pyarrow as pa
 from models.errors import EmptyRequest
 from worker.errors import TableError
 from worker.reading.limits import Limits
-from worker.reading.series import SERIES_FIELDS, lengths_of
+from worker.reading.series import JOINED, SERIES_FIELDS, lengths_of
 
 CHUNK_SCHEMA = pa.schema([("row", pa.int64()), *SERIES_FIELDS])
 """Of a chunk, behind which the caller's own columns stand, named `joined.<name>`."""
@@ -113,7 +113,7 @@ class _Writer:
         if self._open:
             self._write()
         self._file.close()
-        joined = tuple(name.partition(".")[2] for name in self._schema.names[len(CHUNK_SCHEMA) :])
+        joined = tuple(name.removeprefix(JOINED) for name in self._schema.names[len(CHUNK_SCHEMA) :])
         return Plan(self._rows, self._chunks, self._closes, joined)
 
     def _room(self) -> tuple[int, int]:

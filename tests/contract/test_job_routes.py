@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
@@ -27,6 +28,7 @@ from service.keys import make
 from service.schemas import JobAnswer, JobList, ProblemAnswer
 from service.settings import ServiceSettings
 from service.submissions import PARAMETERS
+from tests.versions import SHIPPED
 from worker.blobs import Blobs
 from worker.chunks import Chunks
 from worker.job_requests import JobOptions
@@ -221,6 +223,7 @@ def test_a_joined_column_comes_back_in_every_format(client: FlaskClient, chunks:
         ({"input": {"uri": "x", "type": "csv"}}, 422, "/input"),
         ({"input": {"uri": "x"}, "modle": "lstm"}, 422, "/modle"),
         ({"input": {"uri": "x"}, "horizon": 2}, 422, "/horizon"),
+        ({"input": {"uri": "x"}, "explain": True}, 422, "/explain"),
         ({"input": {"uri": "x"}, "expires_in_h": 0}, 422, "/expires_in_h"),
         ({"series": ROWS, "join": "sector"}, 422, "/join"),
         ({"series": ROWS, "webhook": 1}, 422, "/webhook"),
@@ -389,3 +392,15 @@ def test_a_queue_that_is_nearly_full_lets_no_job_in_before_the_upload_is_read(
 
 def test_every_wish_has_its_parameter() -> None:
     assert set(PARAMETERS) == set(JobOptions.__struct_fields__) - {"horizon", "explain"}
+
+
+def test_a_document_s_model_is_its_own_where_there_is_no_default_one(settings: ServiceSettings, tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED / "rnn" / "2", tmp_path / "store" / "mine" / "1")
+    card = json.loads((tmp_path / "store" / "mine" / "1" / "card.json").read_text()) | {"name": "mine", "version": 1}
+    (tmp_path / "store" / "mine" / "1" / "card.json").write_text(json.dumps(card))
+    client = create_app(settings, models=Repository(tmp_path / "store")).test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {A}"
+
+    answer = post(client, json.dumps({"series": ROWS, "model": "mine"}).encode(), JSON)
+
+    assert (answer.status_code, answer.json["model"]["name"]) == (202, "mine")

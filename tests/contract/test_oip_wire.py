@@ -111,14 +111,20 @@ def test_the_index_takes_a_request_that_tells_no_length(protocol_server: Server)
         connection.putheader("Authorization", AUTHORIZED["Authorization"])
         connection.endheaders()
 
-        assert {each["name"] for each in json.load(connection.getresponse())} == {"lstm", "rnn", "mlp"}
+        assert versions(json.load(connection.getresponse())) == VERSIONS
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b'{"ready": true}'])
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"ready": false}'])
 def test_the_index_takes_no_body_as_well_as_one(http: httpx.Client, content: bytes) -> None:
     found = http.post("/v2/repository/index", content=content).json()
 
-    assert {each["name"] for each in found} == {"lstm", "rnn", "mlp"}
+    assert versions(found) == VERSIONS
+
+
+def test_the_index_of_what_is_ready_leaves_out_older_versions(http: httpx.Client) -> None:
+    found = http.post("/v2/repository/index", content=b'{"ready": true}').json()
+
+    assert versions(found) == [each for each in VERSIONS if each[1] == "2"]
 
 
 def test_loading_with_a_configuration_of_the_callers_is_refused(tritonclient: triton.InferenceServerClient) -> None:
@@ -184,6 +190,13 @@ def lengths(**fields: Any) -> dict[str, Any]:
 
 def without(name: str) -> dict[str, Any]:
     return {"inputs": [each for each in request()["inputs"] if each["name"] != name]}
+
+
+VERSIONS = [(name, version) for name in ("lstm", "mlp", "rnn") for version in ("1", "2")]
+
+
+def versions(index: list[dict[str, str]]) -> list[tuple[str, str]]:
+    return sorted((each["name"], each["version"]) for each in index)
 
 
 BAD_REQUESTS = [

@@ -30,10 +30,10 @@ from bench.installation import Installation, installed
 from bench.processes import ROOT
 from models.repository import Repository
 from tests.faults import chaos_leftovers
-from tests.faults.chaos_callers import Caller, Scene, Watcher, offered
+from tests.faults.chaos_callers import Caller, Scene, Watcher
 from tests.faults.chaos_history import History, Violation, violations
 from tests.faults.chaos_kills import Hand
-from tests.faults.chaos_work import Pool
+from tests.faults.chaos_work import KINDS, RESULTS, Pool
 
 CALLERS, WORKERS = 3, 2
 LEASE_S = 1.0
@@ -75,7 +75,7 @@ def run(seconds: float, seed: int, folder: Path) -> Outcome:
     history = History(folder / "history.ndjson")
     with installed(folder, workers=WORKERS, **SETTINGS) as running:
         url = f"http://127.0.0.1:{running.port}"
-        scene = Scene(url, pool, history, *offered(url))
+        scene = Scene(url, pool, history, list(KINDS), list(RESULTS))
         hand = Hand(running, np.random.default_rng([seed, 0]), history, LEASE_S)
         with closing(Watcher(scene, seed)) as watcher:
             with _threads(scene, watcher, seed):
@@ -151,7 +151,7 @@ def _doubles(running: Installation) -> Counter[str]:
     """Messages and results that came twice and did not count, by what the workers say of them."""
     found: Counter[str] = Counter()
     for worker in running.workers:
-        found.update(re.findall(r"chunk \d+: (double|done|taken|over|stopped|counted)", worker.log.read_text()))
+        found.update(re.findall(r"chunk \d+: (counted|double|over|gone|stopped)", worker.log.read_text()))
     return found
 
 

@@ -10,13 +10,12 @@ import httpx
 import numpy as np
 
 from tests.faults.chaos_history import ENDED, REFUSALS, Event, History
-from tests.faults.chaos_work import KINDS, RESULTS, Pool, Work, draw
+from tests.faults.chaos_work import Pool, Work, draw
 
 TIMEOUT_S = 10.0
 MOST_UNFINISHED = 5
 """Jobs that are under way before callers send more: few, or a chunk whose worker is frozen waits behind all others."""
 LOOK_S = 0.15
-FIRST_JOB_S = 60.0
 
 
 @dataclass
@@ -68,24 +67,6 @@ class Scene:
     def unfinished(self) -> list[str]:
         """Ids of the jobs that have not been seen to end."""
         return [job for job, known in list(self.jobs.items()) if not known.has_ended]
-
-
-def offered(url: str) -> tuple[list[str], list[str]]:
-    """Formats that a service takes and gives, of those that there may be."""
-    body = b'{"id": "A", "closes": [1.0, 2.0]}'
-    with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
-        takes = [
-            kind
-            for kind, (media_type, _) in KINDS.items()
-            if client.post("/v1/jobs", content=b"", headers={"Content-Type": media_type}).status_code != 415
-        ]
-        job = client.post("/v1/jobs", content=body, headers={"Content-Type": KINDS["ndjson"][0]}).json()["id"]
-        deadline = time.monotonic() + FIRST_JOB_S
-        while client.get(f"/v1/jobs/{job}").json()["status"] not in ENDED:
-            assert time.monotonic() < deadline, f"a first job, before anything is killed, took over {FIRST_JOB_S:.0f} s"
-            time.sleep(LOOK_S)
-        gives = [kind for kind in RESULTS if client.get(f"/v1/jobs/{job}/results?format={kind}").is_success]
-    return takes, gives
 
 
 class Caller:
@@ -182,7 +163,6 @@ class Watcher:
         self._scene = scene
         self._rng = np.random.default_rng([seed, 999])
         self._client = httpx.Client(base_url=scene.url, timeout=TIMEOUT_S)
-        self._deletes = True
 
     def close(self) -> None:
         """Close the connection."""
@@ -236,27 +216,24 @@ class Watcher:
         known = self._scene.jobs[job]
         if not known.is_read:
             self.read(job)
-        if known.is_read and known.to_delete and self._deletes:
+        if known.is_read and known.to_delete:
             self._delete(job, known)
 
     def _delete(self, job: str, known: Known) -> None:
         known.is_deleting = True
-        answer = self._ask("DELETE", f"/v1/jobs/{job}", job, fine=frozenset({404, 405}))
+        answer = self._ask("DELETE", f"/v1/jobs/{job}", job)
         if answer is None:
-            return
-        if answer.status_code == 405:
-            self._deletes = known.is_deleting = False  # not offered
             return
         known.is_deleted = True
         self._scene.history.note("deleted", job, status=answer.status_code)
 
-    def _ask(self, method: str, path: str, job: str, fine: frozenset[int] = frozenset({404})) -> httpx.Response | None:
+    def _ask(self, method: str, path: str, job: str) -> httpx.Response | None:
         """An answer that says something; nothing where there was none, or none for now."""
         try:
             answer = self._client.request(method, path)
         except httpx.HTTPError:
             return None
-        if answer.is_success or answer.status_code in fine:
+        if answer.is_success or answer.status_code == 404:
             return answer
         if answer.status_code not in REFUSALS:
             self._scene.history.note("refused", job, status=answer.status_code, said=f"{path}: {answer.text[:300]}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +13,6 @@ from worker import intake
 from worker.blobs import Blobs
 from worker.intake import Upload
 from worker.reading.formats import by_suffix
-from worker.requests import Options
 from worker.settings import WorkerSettings
 
 MIB = 1024 * 1024
@@ -148,10 +146,9 @@ def read_large(name: str, size: int, folder: Path, monkeypatch: pytest.MonkeyPat
     file = folder / name
     count = LARGE[name](file, size)
     settings = WorkerSettings(jobs_url=str(folder / "jobs"), max_job_bytes=4 * size, max_job_decoded_bytes=4 * size)
-    wishes = SimpleNamespace(options=Options(), join=())
     upload, blobs = Upload(file.open("rb"), by_suffix(name)[0] or ""), Blobs.of(str(folder / "jobs"))
     with upload.body:
-        taken = intake.take(upload, job_id="0" * 32, blobs=blobs, settings=settings, wishes=wishes)
+        taken = intake.take(upload, job_id="0" * 32, blobs=blobs, settings=settings, join=())
     blobs.delete("0" * 32)
     print(f"{name}: {file.stat().st_size / MIB:.0f} MiB, {count} series, peak {peaks[0] / MIB:.0f} MiB")
     file.unlink()

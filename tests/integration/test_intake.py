@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,6 @@ from worker.errors import DigestMismatch, IntakeBusy, ReferenceRefused, TableErr
 from worker.folder import Folder
 from worker.intake import Reference, Upload, held_bytes
 from worker.media_types import ARROW_FILE, CSV, NDJSON, PARQUET
-from worker.requests import Options
 from worker.settings import WorkerSettings
 
 SERIES = [("B", [10.0, 11.0, 12.5]), ("A", [5.0, 6.5])]
@@ -41,8 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 def take(folder: Path, source: Upload | Reference, join: tuple[str, ...] = (), **changes: Any) -> intake.Stored:
     settings = WorkerSettings(jobs_url=str(folder), **changes)
-    wishes = SimpleNamespace(options=Options(), join=join)
-    return intake.take(source, job_id=JOB, blobs=Blobs.of(str(folder)), settings=settings, wishes=wishes)
+    return intake.take(source, job_id=JOB, blobs=Blobs.of(str(folder)), settings=settings, join=join)
 
 
 def upload(body: bytes, media_type: str, **more: str) -> Upload:
@@ -252,12 +249,9 @@ def test_a_full_disk_is_an_error_of_the_system_s(folder: Path) -> None:
             return closing(Path("/dev/full").open("wb", buffering=0))
 
     settings = WorkerSettings(jobs_url=str(folder))
-    wishes = SimpleNamespace(options=Options(), join=())
 
     with pytest.raises(OSError, match="No space"):
-        intake.take(
-            upload(*WAYS["parquet rows"](SERIES)), job_id=JOB, blobs=Full(folder), settings=settings, wishes=wishes
-        )
+        intake.take(upload(*WAYS["parquet rows"](SERIES)), job_id=JOB, blobs=Full(folder), settings=settings, join=())
 
     assert not list(folder.iterdir())
 

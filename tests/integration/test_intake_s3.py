@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.fs as pafs
@@ -16,7 +15,6 @@ from worker import intake
 from worker.blobs import Blobs
 from worker.errors import ReferenceRefused
 from worker.intake import Reference
-from worker.requests import Options
 from worker.settings import WorkerSettings
 
 SERIES = [("B", [10.0, 11.0, 12.5]), ("A", [5.0, 6.5])]
@@ -55,9 +53,8 @@ def take(tmp_path: Path, server: str) -> Any:
         jobs_url=str(tmp_path),
         input_prefixes=f"s3://prices/in/?endpoint_override={server}&scheme=http&region=us-east-1",
     )
-    wishes = SimpleNamespace(options=Options(), join=())
     return lambda uri: intake.take(
-        Reference(uri), job_id="0" * 32, blobs=Blobs.of(str(tmp_path)), settings=settings, wishes=wishes
+        Reference(uri), job_id="0" * 32, blobs=Blobs.of(str(tmp_path)), settings=settings, join=()
     )
 
 
@@ -132,7 +129,6 @@ def test_a_server_that_does_not_answer_is_said(tmp_path: Path) -> None:
     settings = WorkerSettings(
         jobs_url=str(tmp_path), input_prefixes="s3://prices/?endpoint_override=127.0.0.1:1&scheme=http"
     )
-    wishes = SimpleNamespace(options=Options(), join=())
 
     with pytest.raises(ReferenceRefused, match="cannot be read"):
         intake.take(
@@ -140,5 +136,5 @@ def test_a_server_that_does_not_answer_is_said(tmp_path: Path) -> None:
             job_id="0" * 32,
             blobs=Blobs.of(str(tmp_path)),
             settings=settings,
-            wishes=wishes,
+            join=(),
         )

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -173,21 +174,25 @@ def test_a_job_whose_input_is_gone_for_good_fails(
 
 
 def test_a_job_whose_input_is_damaged_fails_rather_than_runs_for_ever(
-    settings: WorkerSettings, jobs: Jobs, chunks: Chunks, ledger: Ledger
+    settings: WorkerSettings, jobs: Jobs, chunks: Chunks, ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = submit(jobs, ndjson(walks(10)))
     input_file = Path(settings.jobs_url) / input_name(job.id)
     input_file.write_bytes(input_file.read_bytes()[:-20])
 
-    for _ in range(settings.max_attempts):
+    for attempt in range(settings.max_attempts):
         assert chunks.work_once() == "score"
+        assert f"chunk 0 failed {attempt + 1} times so far" in caplog.text
         let_time_pass(settings, ledger)
 
     assert jobs.get(job.id).status == "failed"
     assert "damaged" in jobs.get(job.id).reason
 
 
-def test_a_result_that_is_counted_is_never_deleted(jobs: Jobs, chunks: Chunks, ledger: Ledger) -> None:
+def test_a_result_that_is_counted_is_never_deleted(
+    jobs: Jobs, chunks: Chunks, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     job = submit(jobs, ndjson(walks(10)))
     claim = ledger.claim("a", lease_s=60, max_attempts=5)
     scored = chunks._results(claim)
@@ -197,6 +202,8 @@ def test_a_result_that_is_counted_is_never_deleted(jobs: Jobs, chunks: Chunks, l
     chunks._store(claim, *scored)  # after the job has ended
 
     assert len(read_lines(jobs.results(job.id, NDJSON))) == 10
+    outcomes = [message.rpartition(" ")[2] for message in caplog.messages if f"{job.id} chunk 0: " in message]
+    assert outcomes == ["counted", "double"]
 
 
 def test_cleaning_leaves_alone_what_is_not_ours(settings: WorkerSettings, jobs: Jobs, sweeper: Sweeper) -> None:

@@ -234,6 +234,14 @@ def test_signs_of_life_run_out_and_a_worker_that_ends_takes_its_own_back(ledger:
     assert ledger.workers() == {"alive": ["sha256:00"]}
 
 
+def test_jobs_of_which_there_is_no_record_are_told_from_those_there_are(ledger: Ledger) -> None:
+    submit(ledger)
+    strangers = [f"{place:032x}" for place in range(250)]
+
+    assert ledger.unknown([*strangers[:120], "job", *strangers[120:]]) == strangers
+    assert ledger.unknown([]) == []
+
+
 @pytest.mark.slow
 def test_a_job_of_ten_million_rows_takes_less_than_100_kb_of_memory(ledger: Ledger, valkey: redis.Redis) -> None:
     chunks = 800  # 128 of 2,000 rows, each further one a 128th of all before it: ten million rows are 597

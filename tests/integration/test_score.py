@@ -22,6 +22,7 @@ from service import score
 from service.downloads import FORMATS as FORMATS_GIVEN
 from tests.integration.up_process import DEADLINE_S, NEXTDAY, Family, running, until
 from worker.reading import formats
+from worker.reading.sources import ENCODINGS
 
 pytestmark = pytest.mark.slow
 DAYS = 250
@@ -147,7 +148,8 @@ def test_a_webhook_that_the_operator_does_not_allow_is_told(family: Family) -> N
 
 
 def test_suffixes_are_those_of_uploads_and_downloads() -> None:
-    assert (score.MEDIA_TYPES, score.ENCODINGS) == (formats.SUFFIXES, formats.ENCODING_SUFFIXES)
+    assert set(score.BY_SUFFIX.values()) == set(formats.MEDIA_TYPES)
+    assert set(score.ENCODINGS_BY_SUFFIX.values()) == set(ENCODINGS[1:])
     assert set(score.SUFFIXES.values()) == set(FORMATS_GIVEN)
 
 

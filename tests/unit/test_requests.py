@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from models.errors import InputError
+from worker import requests
+from worker.job_requests import JobRequest
 from worker.requests import InvalidJson, InvalidRequest, TooManySeries, decode, decode_series
 
 SERIES = {"id": "AAPL", "closes": [100, 101.5]}
@@ -235,3 +237,20 @@ def test_an_id_that_looks_like_a_key_is_an_id(name: str) -> None:
     request, faults = decode(json.dumps({"series": [{"id": name, "closes": [1, 2]}]}).encode())
 
     assert (request.series[0].id, faults) == (name, {})
+
+
+def test_a_document_that_names_what_it_joins_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    series = [{"id": name, "closes": [1.0, 2.0], "sector": "x"} for name in "ABC"]
+    body = json.dumps({"series": series, "join": ["sector"]}).encode()
+    monkeypatch.setattr(requests, "_decode_slowly", None)
+
+    asked, faults = requests.decode_as(JobRequest, body, join=("sector",))
+
+    assert ([each.id for each in asked.series], faults) == (["A", "B", "C"], {})
+
+
+def test_a_joined_field_that_is_there_twice_is_seen_beside_its_name() -> None:
+    series = '{"id":"A","closes":[1,2],"sector":"x"},{"id":"B","closes":[1,2],"sector":"x","sector":"y"}'
+
+    with pytest.raises(requests.InvalidJson, match="twice"):
+        requests.decode_as(JobRequest, f'{{"series":[{series}],"join":["sector"]}}'.encode(), join=("sector",))

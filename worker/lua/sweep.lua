@@ -23,6 +23,9 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'due', '-inf', at,
     end
 end
 for _, owner in ipairs(redis.call('ZRANGE', prefix .. 'owners', 0, -1)) do
+    if claimable >= window then
+        break
+    end
     for _, id in ipairs(redis.call('ZRANGE', key('turns', owner), 0, -1)) do
         if claimable >= window then
             break

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from models.cells import NUMBER
 from models.ragged import Doubles, Ints
 from worker.reading.series import lengths_of, lists
 
@@ -54,7 +55,7 @@ def _tokens(text: Bytes, offsets: Ends) -> tuple[pa.Array, Ints]:
 
 def _with_faults(cells: pa.StringArray, tokens: pa.Array, lengths: Ints) -> tuple[pa.ListArray, dict[int, str]]:
     """The same where some word is no number to Arrow: the cells that have one are read one by one."""
-    plain = pc.match_substring_regex(tokens.cast(pa.binary()), r"^-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+    plain = pc.match_substring_regex(tokens.cast(pa.binary()), NUMBER)
     odd = np.unique(np.repeat(np.arange(len(cells)), lengths)[~plain.to_numpy(zero_copy_only=False)])
     values: list[Doubles] = []
     faults: dict[int, str] = {}

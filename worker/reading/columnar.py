@@ -133,7 +133,7 @@ def _declared(metadata: Any, wanted: Sequence[str], limits: Limits) -> int:
     Raises:
         UploadTooLarge: They, or its rows, are more than are taken.
     """
-    first = metadata.schema.names and next(
+    first = next(
         (at for at in range(metadata.num_columns) if metadata.schema.column(at).path.split(".")[0] == wanted[0]), 0
     )
     if "closes" in (name.strip().lower() for name in wanted):

@@ -8,7 +8,6 @@ fault can be quoted as it stands in the upload, with its line.
 import csv
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ from models.cells import LONGEST_QUOTE, days_of, doubles_of, quoted
 from models.errors import DataError
 from worker.errors import TableError
 from worker.reading.closes import lists_of_cells
-from worker.reading.grouping import NO_DAY, Cells, Grouping, coded_ids
+from worker.reading.grouping import NO_DAY, Cells, coded_ids, grouped
 from worker.reading.limits import check_columns
 from worker.reading.series import Batches, batch, check_joined
 from worker.reading.sources import Lines, Source, in_order, line_blocks
@@ -93,13 +92,7 @@ def read_csv(source: Source, join: Sequence[str]) -> Batches:
         yield from in_order(parse, blocks, source.limits.threads)
         return
     cells = functools.partial(_long_cells if header.layout == "long" else _wide_cells, header, named)
-    with closing(Grouping(source.limits, source.scratch)) as grouping:
-        for parsed, refused in in_order(cells, blocks, source.limits.threads):
-            for each in parsed:
-                grouping.add(each)
-            for name, message in refused:
-                grouping.refuse(name, message)
-        yield from grouping.batches()
+    yield from grouped(source, in_order(cells, blocks, source.limits.threads))
 
 
 def _joined_places(header: Header, join: Sequence[str]) -> dict[str, int]:
@@ -141,13 +134,18 @@ class _Rows:
     refused: list[tuple[int, str, str]]
 
 
-def _parsed(header: Header, block: Lines, types: dict[int, pa.DataType]) -> pa.Table:
+def _parsed(
+    header: Header,
+    block: Lines,
+    types: dict[int, pa.DataType],
+    on_bad_row: Callable[[pacsv.InvalidRow], str] | None = None,
+) -> pa.Table:
     """Some columns of a block, named by their places, of some types; ArrowInvalid where they cannot be of those."""
     names = [str(at) for at in range(len(header.columns))]
     return pacsv.read_csv(
         pa.BufferReader(block.text),
         pacsv.ReadOptions(use_threads=False, column_names=names, block_size=len(block.text) + 1),
-        pacsv.ParseOptions(newlines_in_values=False),
+        pacsv.ParseOptions(newlines_in_values=False, invalid_row_handler=on_bad_row),
         pacsv.ConvertOptions(
             include_columns=[str(at) for at in types],
             column_types={str(at): kind for at, kind in types.items()},
@@ -171,19 +169,8 @@ def _rows(header: Header, block: Lines, kind: pa.DataType, places: Sequence[int]
         wrong.append((row.number - 1, row.actual_columns, row.text))
         return "skip"
 
-    names = [str(at) for at in range(len(header.columns))]
     try:
-        table = pacsv.read_csv(
-            pa.BufferReader(block.text),
-            pacsv.ReadOptions(use_threads=False, column_names=names, block_size=len(block.text) + 1),
-            pacsv.ParseOptions(newlines_in_values=False, invalid_row_handler=skip),
-            pacsv.ConvertOptions(
-                include_columns=[str(at) for at in places],
-                column_types={str(at): kind for at in places},
-                null_values=[""],
-                strings_can_be_null=True,
-            ),
-        )
+        table = _parsed(header, block, dict.fromkeys(places, kind), skip)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         if not block.text.strip(b"\r\n"):
             return _Rows(pa.table({str(at): pa.array([], kind) for at in places}), np.empty(0, np.int64), [])

@@ -1,7 +1,6 @@
 """JSON: a whole document of series, or of objects a day, with its own options beside them."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from itertools import islice
 
 import msgspec
@@ -9,8 +8,8 @@ import msgspec
 from models import panel
 from worker import requests
 from worker.errors import TableError
-from worker.job_requests import JobOptions, JobRequest, check_join, join_of, options_of
-from worker.reading.grouping import Grouping
+from worker.job_requests import JobOptions, JobRequest, check_join, join_of, not_of_a_job, options_of
+from worker.reading.grouping import Cells, grouped
 from worker.reading.json_lines import days_of_lines, series_batch
 from worker.reading.limits import MAX_JSON_BYTES
 from worker.reading.series import Batches, check_joined
@@ -71,12 +70,8 @@ def _days(body: bytes) -> _Days | None:
 
 
 def _check_for_a_job(options: requests.Options) -> None:
-    if options.horizon != 1:
-        wanted = "a job forecasts the next day; leave `horizon` out, or ask POST /v1/forecasts"
-        raise requests.InvalidRequest(faults=[requests.Fault("/horizon", wanted)])
-    if options.explain:
-        wanted = "a job tells forecasts alone; leave `explain` out, or ask POST /v1/forecasts"
-        raise requests.InvalidRequest(faults=[requests.Fault("/explain", wanted)])
+    if faults := not_of_a_job(options.horizon, options.explain):
+        raise requests.InvalidRequest(faults=faults)
 
 
 def _from_series(series: list[requests.Series], faults: dict[int, str], join: tuple[str, ...]) -> Batches:
@@ -94,13 +89,13 @@ def _from_days(source: Source, days: list[msgspec.Raw], join: tuple[str, ...]) -
     fields = _fields(days)
     named = next((name for name in panel.ID_COLUMNS if name in fields), "id")
     check_joined(join, [name for name in fields if name not in (named, "date", "close")])
-    with closing(Grouping(source.limits, source.scratch)) as grouping:
+
+    def parts() -> Iterator[tuple[list[Cells], list[tuple[str, str]]]]:
         while part := list(islice(numbered, _ROWS_A_BATCH)):
             cells, refused = days_of_lines(part, named, join, what="day")
-            grouping.add(cells)
-            for name, message in refused:
-                grouping.refuse(name, message)
-        yield from grouping.batches()
+            yield [cells], refused
+
+    yield from grouped(source, parts())
 
 
 def _fields(days: list[msgspec.Raw]) -> list[str]:

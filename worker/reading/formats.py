@@ -1,11 +1,20 @@
-"""The formats of uploads: their media types, their files' suffixes, and who reads which."""
+"""The formats of uploads: their media types, and who reads which."""
 
 import functools
 from pathlib import PurePosixPath
 
 from worker.errors import UnsupportedFormat
 from worker.job_requests import JobOptions, check_join
-from worker.media_types import ARROW_FILE, ARROW_STREAM, CSV, JSON, NDJSON, PARQUET
+from worker.media_types import (
+    ARROW_FILE,
+    ARROW_STREAM,
+    BY_SUFFIX,
+    CSV,
+    ENCODINGS_BY_SUFFIX,
+    JSON,
+    NDJSON,
+    PARQUET,
+)
 from worker.reading.columnar import arrow_file, arrow_stream, parquet, read_columnar
 from worker.reading.csv_tables import read_csv
 from worker.reading.documents import read_document
@@ -15,16 +24,6 @@ from worker.reading.sources import Source
 
 MEDIA_TYPES = (JSON, NDJSON, CSV, PARQUET, ARROW_FILE, ARROW_STREAM)
 TEXT_TYPES = (JSON, NDJSON, CSV)
-SUFFIXES = {
-    ".json": JSON,
-    ".ndjson": NDJSON,
-    ".jsonl": NDJSON,
-    ".csv": CSV,
-    ".parquet": PARQUET,
-    ".arrow": ARROW_FILE,
-    ".arrows": ARROW_STREAM,
-}
-ENCODING_SUFFIXES = {".gz": "gzip", ".zst": "zstd"}
 
 _COLUMNAR = {
     PARQUET: functools.partial(read_columnar, open_batches=parquet, what="Parquet"),
@@ -61,5 +60,5 @@ def read(source: Source, media_type: str, join: tuple[str, ...] = ()) -> tuple[B
 def by_suffix(path: str) -> tuple[str | None, str]:
     """Media type, None where the suffix says none, and encoding of a file by its name."""
     name = PurePosixPath(path.lower())
-    encoding = ENCODING_SUFFIXES.get(name.suffix, "")
-    return SUFFIXES.get(PurePosixPath(name.stem).suffix if encoding else name.suffix), encoding
+    encoding = ENCODINGS_BY_SUFFIX.get(name.suffix, "")
+    return BY_SUFFIX.get(PurePosixPath(name.stem).suffix if encoding else name.suffix), encoding

@@ -6,7 +6,8 @@ Rows that count are records of 16 bytes: number of the series in order of first 
 all runs at a time, sorted by day, and checked.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -21,6 +22,7 @@ from models.ragged import Doubles, Ints
 from worker.errors import TableError
 from worker.reading.limits import Limits
 from worker.reading.series import Batches, batch, lists
+from worker.reading.sources import Source
 
 NO_DAY = -(2**31)
 """In place of a date that cannot be read; it sorts before every day."""
@@ -332,6 +334,23 @@ class Grouping:
         return {
             name: table.column(at).combine_chunks().take(taken) for at, name in enumerate(table.column_names) if at > 1
         }
+
+
+def grouped(source: Source, parts: Iterable[tuple[Iterable[Cells], Iterable[tuple[str, str]]]]) -> Batches:
+    """
+    The series of a long table.
+
+    Args:
+        source: Whose limits hold, and where a scratch file may be.
+        parts: Rows of it, each part with those that were refused: the series' name, and what is wrong.
+    """
+    with closing(Grouping(source.limits, source.scratch)) as grouping:
+        for cells, refused in parts:
+            for each in cells:
+                grouping.add(each)
+            for name, message in refused:
+                grouping.refuse(name, message)
+        yield from grouping.batches()
 
 
 _NAMELESS = "has a row without an id; each row names its series"

@@ -8,7 +8,6 @@ costs its own series and is named.
 import datetime
 import functools
 from collections.abc import Sequence
-from contextlib import closing
 from itertools import chain
 from typing import Any
 
@@ -22,7 +21,7 @@ from models.errors import InputError
 from worker import requests
 from worker.errors import TableError
 from worker.reading.alike import days_by_quotes
-from worker.reading.grouping import NO_DAY, Cells, Grouping, coded_ids, quoting
+from worker.reading.grouping import NO_DAY, Cells, coded_ids, grouped, quoting
 from worker.reading.series import CLOSES, Batches, batch, check_joined, lists, scalar_text
 from worker.reading.sources import Lines, Source, in_order, line_blocks
 
@@ -161,12 +160,8 @@ def series_batch(decoded: Sequence[requests.Series], faults: dict[int, str], joi
 
 def _days(source: Source, blocks: Any, named: str, join: tuple[str, ...]) -> Batches:
     parse = functools.partial(_day_cells, named, join)
-    with closing(Grouping(source.limits, source.scratch)) as grouping:
-        for cells, refused in in_order(parse, blocks, source.limits.threads):
-            grouping.add(cells)
-            for name, message in refused:
-                grouping.refuse(name, message)
-        yield from grouping.batches()
+    found = in_order(parse, blocks, source.limits.threads)
+    yield from grouped(source, (([cells], refused) for cells, refused in found))
 
 
 def _day_cells(named: str, join: tuple[str, ...], block: Lines) -> tuple[Cells, list[tuple[str, str]]]:

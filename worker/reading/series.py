@@ -6,7 +6,6 @@ A series that cannot be read keeps its row with its fault, so that one bad serie
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +15,7 @@ from models.bounds import MAX_DAYS
 from models.cells import Flags
 from models.ragged import Doubles, Ints
 from worker.errors import TableError
-from worker.requests import MAX_ID_LENGTH
+from worker.requests import MAX_ID_LENGTH, is_date
 
 CLOSES = pa.list_(pa.float64())
 SERIES_FIELDS = [("id", pa.string()), ("as_of", pa.string()), ("closes", CLOSES), ("fault", pa.string())]
@@ -117,12 +116,17 @@ def _id_faults(ids: pa.Array) -> dict[int, str]:
     found = dict.fromkeys(np.flatnonzero(_empty(ids)).tolist(), "has no id; each series has one")
     doubtful = ~_is_plain(ids)
     for row in np.flatnonzero(doubtful).tolist():
-        name = ids[row].as_py() or ""
-        if len(name) > MAX_ID_LENGTH or not name.isprintable():
-            shown = name[:MAX_ID_LENGTH].encode("unicode_escape").decode()
+        if shown := _escaped(ids[row].as_py()):
             wanted = f"an id has at most {MAX_ID_LENGTH} printable characters"
             found[row] = f"has the id {shown[:_SHOWN]!r}; {wanted}"
     return found
+
+
+def _escaped(name: str | None) -> str | None:
+    """An id that cannot be shown as one that can; None where it can be."""
+    if not name or (len(name) <= MAX_ID_LENGTH and name.isprintable()):
+        return None
+    return name[:MAX_ID_LENGTH].encode("unicode_escape").decode()
 
 
 def _empty(ids: pa.Array) -> Flags:
@@ -147,9 +151,7 @@ def _shown_ids(ids: pa.Array, faults: dict[int, str]) -> pa.Array:
         return ids
     names = ids.to_pylist()
     for row in faults:
-        name = names[row] or ""
-        if len(name) > MAX_ID_LENGTH or not name.isprintable():
-            names[row] = name[:MAX_ID_LENGTH].encode("unicode_escape").decode()
+        names[row] = _escaped(names[row]) or names[row]
     return pa.array(names, pa.string())
 
 
@@ -157,7 +159,7 @@ def _day_faults(as_ofs: pa.Array | None) -> dict[int, str]:
     if as_ofs is None or as_ofs.null_count == len(as_ofs):
         return {}
     coded = as_ofs.dictionary_encode()
-    wrong = [code for code, text in enumerate(coded.dictionary.to_pylist()) if not _is_day(text)]
+    wrong = [code for code, text in enumerate(coded.dictionary.to_pylist()) if not is_date(text)]
     if not wrong:
         return {}
     rows = np.flatnonzero(pc.is_in(coded.indices, pa.array(wrong, coded.indices.type)).to_numpy(zero_copy_only=False))
@@ -171,16 +173,9 @@ def _shown_days(as_ofs: pa.Array | None, faults: dict[int, str]) -> pa.Array | N
         return None
     days = as_ofs.to_pylist()
     for row in faults:
-        if days[row] is not None and not _is_day(days[row]):
+        if days[row] is not None and not is_date(days[row]):
             days[row] = None
     return pa.array(days, pa.string())
-
-
-def _is_day(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 def _length_faults(closes: pa.ListArray) -> dict[int, str]:
