@@ -50,7 +50,7 @@ def prepare(body: bytes, models: Repository, settings: ServiceSettings) -> Work:
     levels = level_columns(asked.levels, forecaster.card.levels)
     if asked.explain:
         check_explains(forecaster.card)
-    rows = Ragged.of([series.closes for series in asked.series])
+    rows = Ragged.of_lists([series.closes for series in asked.series])
     _check(rows, faults, forecaster)
     if (drawn := len(rows) * (asked.horizon - 1)) > MAX_DAYS_DRAWN:
         raise TooManyDays(given=drawn, most=MAX_DAYS_DRAWN)

@@ -92,7 +92,8 @@ def forecasts(
     for name, as_of, close, row in zip(ids, as_ofs, closes, rows, strict=True):
         numbers = row.split(b",")
         answered = numbers if levels.all else [numbers[column] for column in levels.columns]
-        written.append(levels.template % (encode(name), encode(as_of), close, numbers[levels.median], *answered))
+        day = b"null" if as_of is None else orjson.dumps(as_of)
+        written.append(levels.template % (orjson.dumps(name), day, close, numbers[levels.median], *answered))
     return written
 
 
