@@ -5,8 +5,9 @@ What the service does with more than it can: accepted and rejected requests, and
     make overload ARGS="--peers ours,fastapi --seconds 5"
 
 Requests come at random (Poisson) at a share of the capacity, which is measured just before with 64 connections that
-always ask again. Latency counts from the time a request was due. The generator shares the cores with the server, in
-both measurements, with a higher priority where it is allowed to; how late it sent is told.
+always ask again. Latency counts from the time a request was due. The generator has the last core to itself, as it would
+have a machine of its own, and the server the others, a process on each. With `--shared` both have all, the generator
+with a higher priority where it is allowed to. How late it sent is told.
 """
 
 import json
@@ -15,10 +16,11 @@ import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -98,12 +100,46 @@ def favoured() -> Iterator[None]:
         os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
+class Cores(NamedTuple):
+    """Who runs where."""
+
+    servers: list[int]
+    generators: list[int]
+
+    @classmethod
+    def of(cls, *, shared: bool) -> "Cores":
+        """Of the cores that this process may use: the last one is the generator's, unless they are shared."""
+        every = sorted(os.sched_getaffinity(0))
+        return cls(every, every) if shared or len(every) < 2 else cls(every[:-1], every[-1:])
+
+
+@contextmanager
+def on(cores: list[int]) -> Iterator[None]:
+    """Run on some cores for a while, and have what is started meanwhile run there for good."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def started(peer: Peer, model: Path, cores: list[int]) -> Iterator[Running]:
+    """A server on some cores; ours has a process on each."""
+    peer = replace(peer, env={**peer.env, "NEXTDAY_PROCESSES": str(len(cores))})
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as ended:
+        with on(cores):
+            running = ended.enter_context(serving(peer, model, Path(folder)))
+        yield running
+
+
 def measure(
-    peer: Peer, model: Path, truth: Truth, shares: list[int], seconds: float, connections: int, seed: int
+    peer: Peer, model: Path, truth: Truth, shares: list[int], seconds: float, connections: int, seed: int, cores: Cores
 ) -> Iterator[Figures]:
     """A server that was just started, at each share of its capacity."""
     request = question(peer)
-    with tempfile.TemporaryDirectory() as folder, serving(peer, model, Path(folder)) as server:
+    with started(peer, model, cores.servers) as server, on(cores.generators):
         check(peer, server.url, truth)
         most = capacity(server, request, seconds)
         for share in shares:
@@ -150,15 +186,23 @@ def _line(rounds: list[Figures]) -> list[str]:
     ]
 
 
+def _named(cores: list[int]) -> str:
+    return f"core{'s' * (len(cores) > 1)} {', '.join(map(str, cores))}"
+
+
 @click.command()
 @click.option("--peers", default="ours", show_default=True, callback=chosen, help="Which, by commas.")
 @click.option("--shares", default="25,50,100,200", show_default=True, help="Percentages of the capacity.")
 @click.option("--rounds", default=3, show_default=True, help="Rounds; medians are shown, counts are summed.")
 @click.option("--seconds", default=10.0, show_default=True, help="Seconds of each measurement.")
 @click.option("--connections", default=OPEN, show_default=True, help="Connections of what comes at random.")
+@click.option("--shared", is_flag=True, help="Let the generator and the server share all cores.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="File for all rounds.")
-def main(peers: list[str], shares: str, rounds: int, seconds: float, connections: int, json_file: Path | None) -> None:
+def main(
+    peers: list[str], shares: str, rounds: int, seconds: float, connections: int, shared: bool, json_file: Path | None
+) -> None:
     """Ask the service for more than it can."""
+    cores = Cores.of(shared=shared)
     model = folder_of(ROOT / "models" / "store", "lstm") / "model.onnx"
     truth, about, found = Truth(model), machine.facts(), []
     able, unable = installed(peers)
@@ -166,10 +210,11 @@ def main(peers: list[str], shares: str, rounds: int, seconds: float, connections
         for name in able:
             click.echo(f"round {seed + 1} of {rounds}: {name}", err=True)
             asked = [int(each) for each in shares.split(",")]
-            found += measure(PEERS[name], model, truth, asked, seconds, connections, seed)
+            found += measure(PEERS[name], model, truth, asked, seconds, connections, seed, cores)
     if json_file:
         json_file.write_text(json.dumps({"machine": about, "rounds": found}, indent=1))
-    click.echo(f"{about['cores']} cores, {about['processor']}; {about['busy_cores']} cores in use by others before.\n")
+    click.echo(f"{about['cores']} cores, {about['processor']}; {about['busy_cores']} cores in use by others before.")
+    click.echo(f"The server runs on {_named(cores.servers)}, the generator on {_named(cores.generators)}.\n")
     click.echo(tables(found))
     if (late := max(each["late_p99_ms"] for each in found)) > LATE_MS:
         click.echo(f"\nthe generator did not keep up: a hundredth of its sends came {late:.1f} ms late or later")

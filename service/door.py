@@ -36,7 +36,7 @@ from service.incoming import LARGE_BYTES, Incoming
 from service.observers import Observers
 from service.patience import Patience
 from service.problems import answer_to
-from service.room import Room
+from service.room import NarrowingRoom, Room
 from service.settings import ServiceSettings
 from service.spool import Spool
 from service.turns import Turns
@@ -78,7 +78,9 @@ class Door:
         self._heavy = ThreadPoolExecutor(LARGE_AT_ONCE, "heavy")
         self._runs = ThreadPoolExecutor(RUNS_AT_ONCE, "runs")
         self._room = Room(settings.max_in_flight)
-        self._no_room = [_no_room(settings.max_in_flight, path) for path in ("/v1/forecasts", PROTOCOL)]
+        # Within it, and left again before what takes long, so that it may narrow and still the quick find places.
+        self._quick_room = NarrowingRoom(settings.max_in_flight)
+        self._no_room = [_no_room(path) for path in ("/v1/forecasts", PROTOCOL)]
         # Each within the room for all, so that those which take seconds leave some for those which take none.
         self._large_room = Room((settings.max_in_flight + 1) // 2)
         self._heavy_room = Room(LARGE_AT_ONCE * (1 + WAITING_A_THREAD))
@@ -100,6 +102,7 @@ class Door:
     def _look(self) -> None:
         self._draining = self._drain.begun
         self._turns.heed(self._gather.requests, self._gather.runs)
+        self._quick_room.look()
         self._loop.call_later(LOOK_S, self._look)
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
@@ -108,13 +111,16 @@ class Door:
         exchange = Exchange(headers.get("x-request-id", ""), scope.method, scope.path)
         incoming = Incoming(headers, proto, self._patience, self._spool, self._settings)
         route = self._busy.find(exchange.method, exchange.path)
-        if route and self._room.full:
+        if route and (self._room.full or self._quick_room.turns_away()):
             await self._turn_away(route, incoming, exchange, proto)
             return
         self._observers.began()
         try:
             answer = await self._answer(route, scope, incoming, exchange)
         except Exception as error:
+            if route and isinstance(error, Overloaded):  # the room has filled while its body came
+                await self._turn_away(route, incoming, exchange, proto)
+                return
             answer = answer_to(error, exchange)
             if isinstance(error, (Forbidden, RateLimited)):  # of strangers no body is waited for
                 await incoming.skip()
@@ -170,11 +176,12 @@ class Door:
         body = await incoming.whole(announced)
         with self._room:
             try:
-                work = self._busy.prepare(route, headers, body, exchange)
+                with self._quick_room:
+                    work = self._busy.prepare(route, headers, body, exchange)
+                    ran = await self._gather(work.forecaster, work.rows)
             except NotAtHand:  # the others do not wait while a model is looked for and made ready
                 with self._flask_room:
                     return await self._in_thread(self._flask, self._busy.answer_alone, route, headers, body, exchange)
-            ran = await self._gather(work.forecaster, work.rows)
             return await self._finish(None, work, ran, exchange)
 
     async def _finish(self, threads: ThreadPoolExecutor | None, work: Work, ran: Ran, exchange: Exchange) -> Answer:
@@ -225,6 +232,6 @@ class Door:
         return len(body)
 
 
-def _no_room(most: int, path: str) -> Answer:
+def _no_room(path: str) -> Answer:
     """What those are answered for whom there is no room, made beforehand."""
-    return copy_context().run(lambda: answer_to(Overloaded(most=most), Exchange("", "POST", path)))
+    return copy_context().run(lambda: answer_to(Overloaded(), Exchange("", "POST", path)))

@@ -238,8 +238,8 @@ class Overloaded(HttpError):
 
     headers = MappingProxyType({"Retry-After": "1"})
 
-    def __init__(self, *, most: int) -> None:
-        super().__init__(f"{most} requests are being answered already; try again in a second")
+    def __init__(self) -> None:
+        super().__init__("as many requests as there is room for are being answered already; try again in a second")
 
 
 class VersionRefused(HttpError):
