@@ -58,7 +58,7 @@ def prepare(body: bytes, models: Repository, settings: ServiceSettings) -> Work:
         raise TooMuchToExplain(given=len(rows.values), most=settings.max_explained_closes)
 
     def finish(quantiles: Floats) -> Answer:
-        forecasts = _forecasts(asked.series, quantiles, levels)
+        forecasts = _forecasts(asked.series, rows, quantiles, levels)
         if asked.horizon > 1:
             forecasts = _with_days(forecasts, _ahead(forecaster.walk, rows, quantiles, asked.horizon), levels)
         if asked.explain:
@@ -96,8 +96,8 @@ def _check(rows: Ragged, unreadable: dict[int, SeriesFault], forecaster: Forecas
         raise InvalidSeries(faults=[faults[place] for place in sorted(faults)])
 
 
-def _forecasts(series: list[Series], quantiles: Floats, levels: Levels) -> list[bytes]:
-    last_closes = np.array([each.closes[-1] for each in series], np.float32)
+def _forecasts(series: list[Series], rows: Ragged, quantiles: Floats, levels: Levels) -> list[bytes]:
+    last_closes = rows.values[rows.offsets[1:] - 1].astype(np.float32)
     return forecasts([each.id for each in series], [each.as_of for each in series], last_closes, quantiles, levels)
 
 
