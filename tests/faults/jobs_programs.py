@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -47,10 +46,6 @@ class Program:
     @property
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
-
-    @property
-    def exit_code(self) -> int | None:
-        return self._process.poll() if self._process else None
 
     @property
     def said(self) -> str:
@@ -173,8 +168,3 @@ def environment(plants: Mapping[str, object], **settings: object) -> dict[str, s
     if plants:
         env["PYTHONPATH"] = os.pathsep.join([str(PLANTS), env.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     return env
-
-
-def within(seconds: float) -> float:
-    """A deadline."""
-    return time.monotonic() + seconds

@@ -31,7 +31,6 @@ class Two:
     b: Caller
     ended: str
     waiting: str
-    log: str
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
         ended = callers[0].submit(ROWS, Idempotency_Key="the same")
         callers[0].wait(ended)
         assert worker.stop() == 0
-        yield Two(callers[0], callers[1], ended, callers[0].submit(ROWS), running.services[0].said)
+        yield Two(callers[0], callers[1], ended, callers[0].submit(ROWS))
 
 
 @pytest.mark.slow

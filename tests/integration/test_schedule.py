@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -59,13 +59,6 @@ class Clock:
 
 
 @pytest.fixture
-def connection(valkey_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(valkey_url, decode_responses=True) as opened:
-        opened.flushdb()
-        yield opened
-
-
-@pytest.fixture
 def clock() -> Clock:
     return Clock(BLACK_FRIDAY)
 
@@ -76,7 +69,7 @@ def accepting() -> Accepting:
 
 
 @pytest.fixture
-def start(connection: redis.Redis, clock: Clock, accepting: Accepting) -> Callable[..., Scheduler]:
+def start(valkey: redis.Redis, clock: Clock, accepting: Accepting) -> Callable[..., Scheduler]:
     """A process of schedules, started anew: it remembers nothing by itself."""
 
     def start(
@@ -86,7 +79,7 @@ def start(connection: redis.Redis, clock: Clock, accepting: Accepting) -> Callab
         notes: RedisNotes | None = None,
     ) -> Scheduler:
         plan = ScheduleFile(schedule=schedules or (US,), catch_up_days=catch_up_days)
-        notes = notes or RedisNotes(connection, prefix="nextday:")
+        notes = notes or RedisNotes(valkey, prefix="nextday:")
         return Scheduler(plan, submit=accepting.submit, list_inputs=files, notes=notes, clock=clock)
 
     return start
@@ -177,14 +170,14 @@ def test_a_job_that_was_deleted_is_not_submitted_again(start: Callable[..., Sche
 
 
 def test_a_process_that_dies_between_submission_and_note_makes_no_second_job(
-    start: Callable[..., Scheduler], connection: redis.Redis, accepting: Accepting
+    start: Callable[..., Scheduler], valkey: redis.Redis, accepting: Accepting
 ) -> None:
     class Dying(RedisNotes):
         def add(self, *_noted: object) -> None:
             raise SystemExit
 
     with pytest.raises(SystemExit):
-        start(notes=Dying(connection, prefix="nextday:")).run_due()
+        start(notes=Dying(valkey, prefix="nextday:")).run_due()
     assert start().run_due()
 
     assert len(accepting.jobs) == 1
@@ -313,12 +306,12 @@ def test_two_schedules_may_share_a_file(start: Callable[..., Scheduler], accepti
 
 
 def test_notes_are_kept_longer_than_any_session_may_be_made_good_and_not_for_ever(
-    start: Callable[..., Scheduler], connection: redis.Redis
+    start: Callable[..., Scheduler], valkey: redis.Redis
 ) -> None:
     start().run_due()
 
-    (key,) = connection.keys("nextday:scheduled:*")
-    assert timedelta(days=MOST_CATCH_UP_DAYS) < timedelta(seconds=connection.ttl(key)) < timedelta(days=60)
+    (key,) = valkey.keys("nextday:scheduled:*")
+    assert timedelta(days=MOST_CATCH_UP_DAYS) < timedelta(seconds=valkey.ttl(key)) < timedelta(days=60)
 
 
 def test_while_the_notes_are_away_nothing_is_submitted(
@@ -360,9 +353,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def nextday(
-    folder: Path, valkey_url: str, connection: redis.Redis
-) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+def nextday(folder: Path, valkey_url: str, valkey: redis.Redis) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """The command, as a process."""
     env = {"NEXTDAY_REDIS_URL": valkey_url, "NEXTDAY_JOBS_URL": str(folder / "jobs"), "NEXTDAY_DEVICE": "cpu"}
     env |= {"NEXTDAY_INPUT_PREFIXES": f"{folder.as_uri()}/"}
@@ -401,23 +392,23 @@ def test_the_command_submits_what_is_due_once_however_often_it_is_called(
 
 @pytest.mark.slow
 def test_commands_that_run_at_the_same_time_make_each_job_once(
-    nextday: Callable[..., "subprocess.CompletedProcess[str]"], connection: redis.Redis
+    nextday: Callable[..., "subprocess.CompletedProcess[str]"], valkey: redis.Redis
 ) -> None:
     with ThreadPoolExecutor(3) as pool:
         done = list(pool.map(lambda _: nextday("--once"), range(3)))
 
     assert [each.returncode for each in done] == [0, 0, 0], done
-    assert connection.zcard("nextday:jobs") == 2
+    assert valkey.zcard("nextday:jobs") == 2
 
 
 @pytest.mark.slow
-def test_the_command_runs_until_it_is_told_to_stop(folder: Path, valkey_url: str, connection: redis.Redis) -> None:
+def test_the_command_runs_until_it_is_told_to_stop(folder: Path, valkey_url: str, valkey: redis.Redis) -> None:
     env = {**os.environ} | {"NEXTDAY_REDIS_URL": valkey_url, "NEXTDAY_JOBS_URL": str(folder / "jobs")}
     env |= {"NEXTDAY_INPUT_PREFIXES": f"{folder.as_uri()}/"}
     command = [*NEXTDAY, "schedule", str(folder / "plan.toml")]
 
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
-        until(lambda: connection.scard("nextday:unfinished") == 2, "both jobs are there")
+        until(lambda: valkey.scard("nextday:unfinished") == 2, "both jobs are there")
         process.terminate()
         said = process.communicate(timeout=30)[1]
 
