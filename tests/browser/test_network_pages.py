@@ -82,7 +82,7 @@ def test_the_record_shows_whether_bands_held_in_each_quarter(visit: Visit) -> No
         in page.locator("#over-time-said").inner_text()
     )
     page.select_option("#market", "others")
-    page.wait_for_function("document.querySelector('#over-time').data[0].x.length === 36")
+    page.wait_for_function("() => document.querySelector('#over-time').data[0].x.length === 36")
 
 
 def test_of_a_card_from_before_coverage_by_quarter_the_page_says_so(browser: Any, tmp_path: Path) -> None:
