@@ -115,6 +115,7 @@ function showOverTime(card) {
   const found = card.coverage_by_quarter?.[byId("market").value];
   fill(byId("over-time-said"), found?.quarters.length ? worst(found, card.name) : "");
   if (found?.quarters.length) {
+    node.querySelector(".empty")?.remove();
     draw(node, `Coverage by quarter of ${card.name} and GARCH(1,1)-t`, (colours) => overTime(found, colours));
   } else {
     forget([node]);

@@ -99,6 +99,7 @@ def test_of_a_card_from_before_coverage_by_quarter_the_page_says_so(browser: Any
         assert page.locator("#over-time .main-svg").count() == 0
         page.select_option("#model", "rnn")
         page.wait_for_selector("#over-time .scatterlayer path.js-line")
+        assert "not in the card" not in page.locator("#over-time").inner_text()
         assert visit.faults() == []
 
 
