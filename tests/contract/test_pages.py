@@ -108,7 +108,14 @@ def test_plotly_is_served_as_it_is_but_for_the_parentheses_that_have_it_compiled
 
 
 @pytest.mark.parametrize(
-    "script", [b"", b"window.Plotly = {};", b"(f (x ? self : this, () => {\nreturn Plotly;\n})); more"]
+    "script",
+    [
+        b"",
+        b"window.Plotly = {};",
+        b"return Plotly;\n}));",
+        b"(f (x ? self : this, () => {\nreturn Plotly;\n})); more",
+        b"(f (x ? self : this, () => {\n y ? self : this, () => {\nreturn Plotly;\n}));",
+    ],
 )
 def test_a_script_of_another_shape_is_served_as_it_is(script: bytes) -> None:
     assert assets.compiled_at_once(script) == script
