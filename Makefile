@@ -59,8 +59,8 @@ soak-jobs: $(VENV)/dev ## run bulk jobs of many shapes for twenty minutes; fails
 figures: $(VENV)/dev ## compute anew what the pages draw: gradients, memory, parameters, example prices; a quarter of an hour
 	$(BIN)/python -m models.figures service/static
 
-screenshots: $(VENV)/dev ## pictures of the pages in docs/pages; needs Chromium
-	$(BIN)/python -m tests.browser.screenshots
+screenshots: $(VENV)/dev ## pictures of the pages in docs/pages; needs Chromium (ARGS=record for one of them)
+	$(BIN)/python -m tests.browser.screenshots $(ARGS)
 
 e2e: $(VENV)/dev ## build the image, run docker-compose.yml, kill and replace its parts under load; needs a container engine
 	DOCKER_COMPOSE="$(DOCKER_COMPOSE)" $(BIN)/python -m deploy.e2e

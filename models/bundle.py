@@ -40,6 +40,21 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantiles: list[list[float]]
 
 
+class ByQuarter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    Whether bands held over time, on one market.
+
+    Attributes:
+        quarters: As ``2020-Q1``, oldest first; those with too few forecasts to say anything are left out.
+        forecasts: Of each of them, over all series.
+        inside_percent: By forecaster, by band ("80", "90", "98"): of the closes of each quarter, how many fell inside.
+    """
+
+    quarters: list[str]
+    forecasts: list[int]
+    inside_percent: dict[str, dict[str, list[float]]]
+
+
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """
     What a bundle is. Attributes not named by their name:
@@ -56,6 +71,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         sha256: Of `model.onnx`.
         walk_sha256: Of `walk.onnx`, which forecasts every day of a history in one run; see `models.walk`.
         explain_sha256: Of `explain.onnx`; None where there is none, as for an MLP; see `models.gates`.
+        coverage_by_quarter: By market, this forecaster's and GARCH's; none on cards from before it was measured.
     """
 
     name: str
@@ -78,6 +94,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     sha256: str
     walk_sha256: str
     explain_sha256: str | None = None
+    coverage_by_quarter: dict[str, ByQuarter] = {}
 
     @property
     def digest(self) -> str:
@@ -191,9 +208,31 @@ def write_bundle(root: Path, card: Card, model: bytes, walk: bytes, explain: byt
         (folder / WALK_FILE).write_bytes(walk)
         if explain is not None:
             (folder / EXPLAIN_FILE).write_bytes(explain)
-        (folder / CARD_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
+        (folder / CARD_FILE).write_bytes(_card_bytes(card))
         folder.rename(target)
     return target
+
+
+def replace_card(path: Path, card: Card) -> None:
+    """
+    Put a card that says more of the same graphs in the place of a bundle's, in one step.
+
+    Raises:
+        ValueError: It is another forecaster's.
+    """
+    before = read_card(path)
+    told = ("name", "version", "sha256", "walk_sha256", "explain_sha256", "golden")
+    if other := [field for field in told if getattr(card, field) != getattr(before, field)]:
+        raise ValueError(f"the card of {path} and the one in its place differ in {', '.join(other)}")
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as scratch:
+        scratch.write(_card_bytes(card))
+    scratched = Path(scratch.name)
+    scratched.chmod((path / CARD_FILE).stat().st_mode)
+    scratched.replace(path / CARD_FILE)
+
+
+def _card_bytes(card: Card) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n"
 
 
 def next_version(root: Path, name: str) -> int:

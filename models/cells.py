@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.errors import DataError
-from models.ragged import Doubles, Ints
+from models.ragged import Doubles, Flags, Ints
 
 Days = npt.NDArray[np.datetime64]
-Flags = npt.NDArray[np.bool_]
 
 NUMBER = r"^[-]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 LONGEST_QUOTE = 40

@@ -6,19 +6,22 @@ from typing import Any
 import plotly.graph_objects as go
 
 from models.baselines import GARCH
+from models.measures import BANDS
 from models.plots import document
 
 
 def page(market: str, scored: dict[str, Any], levels: list[float]) -> str:
     """
-    An HTML page of a market: losses by series, calibration, and how full each step between quantiles is.
+    An HTML page of a market: losses by series, calibration, where closes fell among the quantiles, coverage over time.
 
     Args:
         market: Its name.
-        scored: Its `scores` and `series`, as `models.record.evaluate` returns them.
+        scored: Its `scores`, `series` and `coverage_by_quarter`, as `models.record.evaluate` returns them.
         levels: Of the quantiles.
     """
     figures = [by_series(scored["series"]), calibration(scored["scores"], levels), histogram(scored["scores"], levels)]
+    over_time = scored["coverage_by_quarter"]
+    figures += [coverage(over_time, band) for band in BANDS] if over_time["quarters"] else []
     return document(f"Next-day forecasts on {market}", figures)
 
 
@@ -70,5 +73,32 @@ def histogram(scores: dict[str, dict[str, float]], levels: list[float]) -> go.Fi
         title="Where closes fell among the quantiles: 1 is perfect, more at both ends means bands too narrow",
         xaxis_title="between the quantiles, per cent",
         yaxis_title="closes beside their expected number",
+    )
+    return figure
+
+
+def coverage(by_quarter: dict[str, Any], band: str) -> go.Figure:
+    """
+    How many closes of each quarter fell inside a band, beside how many should.
+
+    Args:
+        by_quarter: The fields of `models.bundle.ByQuarter`.
+        band: Its name, which is how many closes of a hundred it should hold.
+    """
+    figure = go.Figure()
+    for name, inside in by_quarter["inside_percent"].items():
+        figure.add_scatter(
+            x=by_quarter["quarters"],
+            y=inside[band],
+            mode="lines+markers",
+            name=name,
+            customdata=by_quarter["forecasts"],
+            hovertemplate="%{x}: %{y:.1f} % of %{customdata:,} closes",
+        )
+    figure.add_hline(y=float(band))
+    figure.update_layout(
+        title=f"Coverage over time: closes of each quarter inside the {band} % band",
+        xaxis={"title": "quarter", "type": "category"},
+        yaxis_title="per cent of closes",
     )
     return figure

@@ -166,7 +166,10 @@ def _summed(name: str, assessed: list[Assessed]) -> dict[str, float]:
         "better_percent": PER_CENT * float(np.mean(ratios < 1)),
         "worst_percent": PER_CENT * float(ratios.max() - 1),
         "vs_random_walk_percent": _geometric_percent(_ratios(name, RANDOM_WALK, assessed)),
-        **{f"coverage_{band}": PER_CENT * mean([row.inside[band] for row in rows]) for band in rows[0].inside},
+        **{
+            f"coverage_{band}": PER_CENT * mean([float(row.inside[band].mean()) for row in rows])
+            for band in rows[0].inside
+        },
         **{
             f"hits_{PER_CENT * level:02.0f}": PER_CENT * mean([float(row.hits[place]) for row in rows])
             for place, level in enumerate(LEVELS)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.ragged import Doubles
+from models.ragged import Doubles, Flags
 
 LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 BANDS = {"80": (0.1, 0.9), "90": (0.05, 0.95), "98": (0.01, 0.99)}
@@ -26,7 +26,7 @@ class Measured:
         losses: Pinball loss of each day, mean over levels. Shape ``(N,)``.
         crps: Continuous ranked probability score, mean over days.
         hits: Share of days at or under each quantile; perfect is the quantile's level. Shape ``(Q,)``.
-        inside: By band, the share of days inside it.
+        inside: By band, whether each day is inside it. Shape ``(N,)``.
         mae: Mean absolute error of the median.
         mae_last_close: Mean absolute error of the last close, on the same days.
         direction: Share of the days with a move on which the median was on its side.
@@ -36,7 +36,7 @@ class Measured:
     losses: Doubles
     crps: float
     hits: Doubles
-    inside: dict[str, float]
+    inside: dict[str, Flags]
     mae: float
     mae_last_close: float
     direction: float
@@ -55,7 +55,7 @@ def measured(quantiles: Doubles, realised: Doubles) -> Measured:
     column = {level: place for place, level in enumerate(LEVELS)}
     median, moved = quantiles[:, column[0.5]], realised != 0
     inside = {
-        band: float(np.mean((realised >= quantiles[:, column[low]]) & (realised <= quantiles[:, column[high]])))
+        band: (realised >= quantiles[:, column[low]]) & (realised <= quantiles[:, column[high]])
         for band, (low, high) in BANDS.items()
     }
     return Measured(
@@ -131,5 +131,5 @@ def newey_west_t(differences: Doubles) -> float:
     return float(differences.mean() * count / np.sqrt(variance)) if variance > 0 else 0.0
 
 
-def _share(flags: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
+def _share(flags: Flags) -> float:
     return float(flags.mean()) if len(flags) else 0.0

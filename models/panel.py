@@ -28,9 +28,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from models.cells import LONGEST_QUOTE, Days, Flags, coded, days_of, doubles_of, quoted
+from models.cells import LONGEST_QUOTE, Days, coded, days_of, doubles_of, quoted
 from models.errors import DataError
-from models.ragged import Doubles, Ints, Ragged
+from models.ragged import Doubles, Flags, Ints, Ragged
 
 ID_COLUMNS = ("id", "ticker", "symbol")
 LAYOUTS = "long (id or ticker or symbol, date, close) or wide (date and a column for each ticker)"

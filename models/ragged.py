@@ -13,6 +13,7 @@ from models.errors import SeriesFault
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 SMALLEST_CLOSE, LARGEST_CLOSE = 1e-30, 1e30
 """Closes outside are refused: beyond them a quantile could leave the range of float32."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import numpy as np
 from rich.console import Console
 
@@ -18,6 +19,7 @@ from models.ahead import rule_ahead
 from models.baselines import BASELINES, GARCH, cached
 from models.bundle import Card, folder_of, names, read_card
 from models.conformal import corrected
+from models.coverage import by_quarter
 from models.errors import DataError
 from models.evaluate import Rule, Scores, Span, assess, baseline_rules, by_series, every_day, summary
 from models.measures import LEVELS
@@ -85,7 +87,8 @@ def evaluate(
 
     Returns:
         `span`, `models` (name, version, digest and network of each), `levels`, and `markets`: by name, the `scores` of
-        `models.evaluate.summary` and the `series` of `models.evaluate.by_series`.
+        `models.evaluate.summary`, the `series` of `models.evaluate.by_series` and the `coverage_by_quarter` of
+        `models.coverage.by_quarter`.
 
     Raises:
         DataError: Prices are missing or faulty, or there is no day to forecast.
@@ -110,7 +113,11 @@ def evaluate(
 
         baselines = baseline_rules(cache, wanted.horizon)
         assessed = assess(rules | baselines, prices, wanted.span, scored, wanted.horizon)
-        markets[market] = {"scores": summary(assessed), "series": by_series(assessed)}
+        markets[market] = {
+            "scores": summary(assessed),
+            "series": by_series(assessed),
+            "coverage_by_quarter": msgspec.to_builtins(by_quarter(assessed, rules | baselines)),
+        }
     return {
         "span": [str(day) for day in wanted.span],
         "last_days": wanted.last_days,
@@ -196,7 +203,7 @@ def _text(name: str, row: Mapping[str, float], measure: str, form: str) -> str:
 
 def charts(record: Mapping[str, Any], folder: Path) -> list[Path]:
     """
-    One page of charts a market, readable offline: losses by series, calibration, and where closes fell.
+    One page of charts a market, readable offline: losses by series, calibration, where closes fell, coverage.
 
     Args:
         record: As `evaluate` returns it.

@@ -18,14 +18,13 @@ import onnx
 import torch
 from onnx import NodeProto, numpy_helper
 
-from models import data, export
+from models import export
 from models.bundle import Bundle, folder_of, next_version, read_bundle, write_bundle
-from models.errors import DataError
 from models.gates_graph import to_explain
 from models.networks import HIDDEN, WINDOW_DAYS, Forecasting, build
-from models.packaged import MARKETS
 from models.ragged import Floats
-from models.train import STORE, scores
+from models.scores import check_markets, measure_as
+from models.train import STORE
 from models.walk import Walk
 
 _GATES: Final = {"LSTM": (0, 2, 3, 1), "RNN": (0,)}
@@ -50,22 +49,19 @@ def export_anew(store: Path, model: str) -> Path:
     """
     bundle = read_bundle(folder_of(store, model))
     card, network = bundle.card, network_of(bundle)
-    if unknown := set(card.scores) - set(MARKETS):
-        raise DataError(f"{model} was scored on prices of its own ({', '.join(sorted(unknown))}); train it again")
+    check_markets(card)
     graph, walk = export.to_onnx(network), export.to_walk(network)
     parity = export.check_parity(graph, walk, network)
     explain = to_explain(network)
-    markets = {market: data.market(market) for market in card.scores}
-    days = (np.datetime64(card.data["test"][0]), max(each.dates.max() for each in markets.values()) + 1)
     exported = msgspec.structs.replace(
         card,
         version=next_version(store, card.name),
         training=card.training | {"parity": parity, "weights_of": card.digest},
         golden=export.golden_samples(network),
-        scores=scores(card.name, Walk(graph=walk, min_days=card.min_days), markets, days),
         sha256=sha256(graph).hexdigest(),
         walk_sha256=sha256(walk).hexdigest(),
         explain_sha256=sha256(explain).hexdigest() if explain else None,
+        **measure_as(card, Walk(graph=walk, min_days=card.min_days))._asdict(),
     )
     return write_bundle(store, exported, graph, walk, explain)
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import count
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,12 +25,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from models import data, export, fit
 from models.bundle import Card, Network, next_version, write_bundle
 from models.errors import NextdayError
-from models.evaluate import Span, assess, baseline_rules, check_span, every_day, summary
+from models.evaluate import Span, check_span
 from models.gates_graph import to_explain
 from models.measures import LEVELS
 from models.networks import HIDDEN, WINDOW_DAYS, Forecasting
 from models.packaged import FREE, MARKETS, PACKAGED
-from models.panel import Panel
+from models.scores import measure
 from models.walk import Walk
 
 STORE = Path(__file__).parent / "store"
@@ -108,29 +107,13 @@ def make_bundle(
         version=next_version(store, name),
         training=dataclasses.asdict(config.fit) | fit_facts,
         data=data.summary(prices, config.split),
-        scores=scores(name, Walk(walk, fitted.network.min_days), tests, test, scored),
+        **measure(name, Walk(walk, fitted.network.min_days), tests, test, scored)._asdict(),
         sha256=sha256(model).hexdigest(),
         walk_sha256=sha256(walk).hexdigest(),
         explain_sha256=sha256(explain).hexdigest() if explain else None,
         **_described(config.fit, fitted.network),
     )
     return write_bundle(store, card, model, walk, explain)
-
-
-def scores(
-    name: str,
-    walk: Walk,
-    markets: dict[str, Panel],
-    span: Span,
-    scored: Callable[[int, int], None] = lambda _done, _of: None,
-) -> dict[str, dict[str, dict[str, float]]]:
-    """What a card says of a forecaster and the baselines on the same days: by market, by forecaster, by measure."""
-    rules = {name: every_day(walk.quantiles)} | baseline_rules(data.cache_folder())
-    done, of = count(1), sum(map(len, markets.values()))
-    return {
-        market: summary(assess(rules, prices, span, lambda _name: scored(next(done), of)))
-        for market, prices in markets.items()
-    }
 
 
 def _described(config: fit.FitConfig, network: Forecasting) -> dict[str, Any]:

@@ -100,10 +100,11 @@ function askForKey() {
   byId("key-field").focus();
 }
 
-/** A file of the API, saved; streamed by the browser where no key must be sent. */
+/** A file of the API, saved; streamed by the browser where no key must be sent. Raises a Problem where there is none. */
 export async function save(path, name) {
   let address = path;
-  if (sessionStorage.getItem(KEY)) address = URL.createObjectURL(await (await call(path)).blob());
+  if (!sessionStorage.getItem(KEY)) await call(path, { method: "HEAD" }).catch(() => call(path)); // a download that is refused tells no page why
+  else address = URL.createObjectURL(await (await call(path)).blob());
   const link = h("a", { href: address, download: name });
   document.body.append(link);
   link.click();

@@ -1,8 +1,11 @@
-// plotly, loaded once the page is there; its colours are the page's, in light and in dark.
+// plotly, run once there is something to draw; its colours are the page's, in light and in dark.
 import { byId, fill, h } from "./dom.js";
 
 const drawn = new Map();
+const IDLE_MS = 1500;
 let loading = null;
+let marked = false;
+let turn = Promise.resolve();
 
 /** plotly; null where the service has none. */
 function plotly() {
@@ -22,12 +25,27 @@ export async function draw(node, words, make) {
   drawn.set(node, { words, make });
   const Plotly = await plotly();
   if (!Plotly) return fill(node, h("p", { class: "quiet empty" }, "plotly is not installed beside the service"));
+  await nextTurn();
   if (drawn.get(node)?.make !== make || !node.isConnected) return undefined;
   const { data, layout } = make(palette());
   node.setAttribute("role", "img");
   node.setAttribute("aria-label", words);
   await Plotly.react(node, data, merged(frame(palette()), layout), { displayModeBar: false, responsive: true });
+  markFirst();
   return undefined;
+}
+
+/** Charts are drawn one after the other with room to paint between them, so that the first does not wait for the last. */
+function nextTurn() {
+  turn = turn.then(() => new Promise((done) => setTimeout(done)));
+  return turn;
+}
+
+/** When the frame with the page's first chart has been painted, for whoever measures it. */
+function markFirst() {
+  if (marked) return;
+  marked = true;
+  requestAnimationFrame(() => setTimeout(() => performance.mark("nextday.first-chart")));
 }
 
 /** Forget charts whose elements are gone. */
@@ -81,4 +99,6 @@ function merged(base, layout) {
 addEventListener("nextday.theme", () => {
   for (const [node, { words, make }] of drawn) draw(node, words, make);
 });
-addEventListener("load", () => plotly().catch(() => {})); // behind the page, and beside the first answers
+// It arrives beside the first answers and runs once something is drawn, so that words come first; if nothing is, it runs
+// all the same, for what is drawn later.
+addEventListener("load", () => setTimeout(() => plotly().catch(() => {}), IDLE_MS));

@@ -125,7 +125,7 @@ function fan(forecast, series, days, colours) {
       showlegend: false,
       xaxis: axis(series.dates ? "day" : "day, from the first", { domain: [0, narrow() ? 0.56 : 0.7], rangeslider: { visible: false }, nticks: narrow() ? 3 : 6, tickangle: 0, ...(narrow() && series.dates ? { tickformat: "%b<br>%Y", nticks: 2 } : {}), type: series.dates ? "date" : "linear",
         rangebreaks: series.dates && weekdays(x) ? [{ bounds: ["sat", "mon"] }] : [] }),
-      xaxis2: axis(narrow() ? "days ahead" : "trading days ahead", { domain: [narrow() ? 0.6 : 0.73, 1], range: [0, days.at(-1).day * (narrow() ? 1.45 : 1.22)], tickvals: ticks(days.at(-1).day) }),
+      xaxis2: axis(narrow() ? "days ahead" : "trading days ahead", { domain: [narrow() ? 0.6 : 0.73, 1], range: [0, days.at(-1).day * (narrow() ? 1.45 : 1.22)], tickvals: ticks(days.at(-1).day).filter((day) => day || !narrow()) }),
       yaxis: axis("close, price as given", { tickformat: ",~f" }),
       shapes: [{ type: "line", xref: "paper", x0: 0, x1: narrow() ? 0.56 : 0.7, yref: "y", y0: forecast.last_close, y1: forecast.last_close, line: { color: colours.quiet, width: 1, dash: "dot" } }],
     },

@@ -115,7 +115,7 @@ function download(path, id) {
     try {
       await save(`${path}/results?format=${format}`, `${id}-results.${format}`);
     } catch (error) {
-      tell(byId("problem"), error);
+      byId("said").textContent = `Results of ${id.slice(0, 8)} cannot be downloaded: ${error.message}`;
     }
   });
   return select;

@@ -1,6 +1,6 @@
 // The model's record: its card, drawn. What the card does not say is said not to be there.
 import { curl, json, showCurl, tell } from "./api.js";
-import { axis, draw } from "./charts.js";
+import { axis, draw, forget, narrow } from "./charts.js";
 import { byId, fill, h, offerModels, options, table } from "./dom.js";
 import { count, fixed, signed } from "./numbers.js";
 import { recall, remember } from "./source.js";
@@ -55,9 +55,9 @@ function showLimits(card) {
     `It learned from ${data.series.join(", ")} and simulated paths up to ${data.train[1]}; other markets are measured, not trained on.`,
     "It knows prices alone: no news, no calendar, no earnings. Quantiles are about one close; bands of several series say nothing of them together.",
     "It says little of direction. What it knows is how wide tomorrow is.",
-    "Coverage over time is not recorded in the card, so it is not drawn; the coverage here is the mean of all test days.",
+    card.coverage_by_quarter ? "A band holds in the mean of years, not in each quarter: when calm ends at once it is too narrow for some days, as coverage over time shows." : null,
   ];
-  fill(byId("limits"), h("ul", {}, said.map((each) => h("li", {}, each))));
+  fill(byId("limits"), h("ul", {}, said.filter(Boolean).map((each) => h("li", {}, each))));
 }
 
 function showMarket() {
@@ -73,6 +73,7 @@ function showMarket() {
   const levels = card.levels.map((level) => [100 * level, `hits_${String(Math.round(100 * level)).padStart(2, "0")}`]);
   draw(byId("calibration"), `Calibration of ${card.name} and the baselines`, (colours) => calibration(rows, levels, colours));
   draw(byId("pit"), `Histogram of where closes fell among the quantiles of ${card.name} and the baselines`, (colours) => histogram(rows, levels, colours));
+  showOverTime(card);
   draw(byId("coverage"), `Nominal and empirical coverage of ${card.name} and the baselines`, (colours) => coverage(rows, colours));
 }
 
@@ -106,6 +107,44 @@ function coverage(rows, colours) {
     data: [exact, ...rows.map(([name, row], at) => ({ x: bands, y: bands.map((band) => row[`coverage_${band}`]), name, mode: "lines+markers", marker: { size: at ? 5 : 8 }, line: styled(at, colours), hovertemplate: "%{y:.1f}" }))],
     layout: { xaxis: axis("nominal, per cent of closes", { tickvals: bands }), yaxis: axis("empirical, per cent of closes", {}) },
   };
+}
+
+/** Coverage by quarter; of a card that has none, that it has none. */
+function showOverTime(card) {
+  const node = byId("over-time");
+  const found = card.coverage_by_quarter?.[byId("market").value];
+  fill(byId("over-time-said"), found?.quarters.length ? worst(found, card.name) : "");
+  if (found?.quarters.length) {
+    node.querySelector(".empty")?.remove();
+    draw(node, `Coverage by quarter of ${card.name} and GARCH(1,1)-t`, (colours) => overTime(found, colours));
+  } else {
+    forget([node]);
+    fill(node, h("p", { class: "quiet empty" }, found ? "No quarter has as many forecasts as a share of them needs."
+      : `Coverage by quarter is not in the card of version ${card.version}: it was measured for later versions alone.`));
+  }
+}
+
+/** The quarter in which the 90 % band held fewest, and how many forecasts a quarter has, in words. */
+function worst({ quarters, forecasts, inside_percent: inside }, name) {
+  const at = inside[name]["90"].indexOf(Math.min(...inside[name]["90"]));
+  const others = Object.keys(inside).filter((each) => each !== name).map((each) => `; of ${each}, ${fixed(inside[each]["90"][at], 1)}`);
+  return `Fewest in ${quarters[at].replace("-", " ")}: the 90 % band of ${name} held ${fixed(inside[name]["90"][at], 1)} of 100${others.join("")}. A quarter has ${count(Math.min(...forecasts))} to ${count(Math.max(...forecasts))} forecasts.`;
+}
+
+function overTime({ quarters, inside_percent: inside }, colours) {
+  const bands = ["98", "90", "80"];
+  const shown = quarters.map((each) => each.replace("-", " "));
+  const firsts = shown.filter((each) => each.endsWith("Q1")).filter((_, at) => !(narrow() && at % 2));
+  const data = bands.flatMap((band) => Object.entries(inside).map(([name, row], at) => ({
+    x: shown, y: row[band], name, legendgroup: name, showlegend: band === bands[0], mode: "lines+markers",
+    marker: { size: at ? 3 : 5 }, line: styled(at, colours), hovertemplate: `${band} % band: %{y:.1f} of 100`,
+  })));
+  const named = bands.map((band) => ({ xref: "paper", x: 1, xanchor: "left", y: Number(band), text: `${band} %`, showarrow: false, font: { color: colours.quiet, size: 12 } }));
+  return { data, layout: {
+    xaxis: axis("quarter of a year", { type: "category", tickangle: 0, ...(shown.length > 8 ? { tickvals: firsts, ticktext: firsts.map((each) => (narrow() ? each.slice(0, 4) : each)) } : {}) }),
+    yaxis: axis("closes within the band, per cent", {}),
+    shapes: bands.map((band) => level(Number(band), colours)), annotations: named, margin: { l: 8, r: 36, t: 8, b: 8 },
+  } };
 }
 
 byId("model").addEventListener("change", (event) => { remember("model", event.target.value); load(); });

@@ -1,9 +1,10 @@
 """
-Pictures of the pages for the documents: ``make screenshots`` makes them anew in docs/pages.
+Pictures of the pages for the documents: ``make screenshots`` makes them anew in docs/pages, ARGS=record one of them.
 
 A real service with a worker, the prices and the models that ship; nothing is staged but the size of the window.
 """
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,8 +41,8 @@ SHOTS = (
 )
 
 
-def main() -> None:
-    """Make all of them; one whose page does not come to be is told and left out."""
+def main(names: list[str]) -> None:
+    """Make all of them, or those of some names; one whose page does not come to be is told and left out."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         server = ValkeyServer(data_dir=Path(scratch) / "valkey", config={"maxmemory-policy": "noeviction"})
@@ -49,7 +50,7 @@ def main() -> None:
         env = {"NEXTDAY_REDIS_URL": f"redis://127.0.0.1:{server.port}/0", "NEXTDAY_JOBS_URL": f"{scratch}/jobs"}
         try:
             with serving(Path(scratch), **env) as site, working(Path(scratch), **env), chromium() as browser:
-                for shot in SHOTS:
+                for shot in [shot for shot in SHOTS if not names or shot.name in names]:
                     take(browser, site.url, shot)
         finally:
             server.stop()
@@ -80,4 +81,4 @@ def show_jobs(visit: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,7 +1,13 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
 import httpx
 import pytest
 
-from tests.browser.browsing import Visit
+from tests.browser.browsing import Visit, visiting
+from tests.integration.server_process import serving
+from tests.versions import SHIPPED, store_of
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +61,46 @@ def test_the_record_shows_the_scores_of_the_card(visit: Visit) -> None:
     for chart in ("calibration", "coverage"):
         page.wait_for_selector(f"#{chart} .scatterlayer path.js-line")
     page.wait_for_selector("#pit .barlayer path")
-    assert "not recorded in the card" in page.locator("#limits").inner_text()
+
+
+def test_the_record_shows_whether_bands_held_in_each_quarter(visit: Visit) -> None:
+    told = httpx.get(f"{visit.url}/v1/models/lstm").json()["card"]["coverage_by_quarter"]["us-stocks"]
+    inside = told["inside_percent"]["lstm"]["90"]
+    page = visit.open("/pages/record")
+
+    page.wait_for_selector("#over-time .scatterlayer path.js-line")
+
+    drawn = page.evaluate("document.querySelector('#over-time').data.map(({ name, x, y }) => [name, x.length, y])")
+    assert [(name, days) for name, days, _ in drawn] == [("lstm", 28), ("GARCH(1,1)-t", 28)] * 3
+    assert [y for name, _, y in drawn if name == "lstm"] == [
+        told["inside_percent"]["lstm"][band] for band in ("98", "90", "80")
+    ]
+    at = told["quarters"].index("2020-Q1")
+    assert inside[at] == min(inside)
+    assert (
+        f"Fewest in 2020 Q1: the 90 % band of lstm held {inside[at]:.1f} of 100"
+        in page.locator("#over-time-said").inner_text()
+    )
+    page.select_option("#market", "others")
+    page.wait_for_function("() => document.querySelector('#over-time').data[0].x.length === 36")
+
+
+def test_of_a_card_from_before_coverage_by_quarter_the_page_says_so(browser: Any, tmp_path: Path) -> None:
+    store = store_of(tmp_path / "store", "lstm", "rnn")
+    shutil.copytree(SHIPPED / "rnn" / "2", store / "rnn" / "2")
+    with serving(tmp_path, NEXTDAY_STORE=str(store)) as running, visiting(browser, running.url) as visit:
+        page = visit.open("/pages/record?model=rnn")
+        page.wait_for_selector("#over-time .scatterlayer path.js-line")
+
+        page.select_option("#model", "lstm")
+
+        page.locator("#over-time", has_text="not in the card of version 1").wait_for()
+        page.wait_for_selector("#coverage .scatterlayer path.js-line")
+        assert page.locator("#over-time .main-svg").count() == 0
+        page.select_option("#model", "rnn")
+        page.wait_for_selector("#over-time .scatterlayer path.js-line")
+        assert "not in the card" not in page.locator("#over-time").inner_text()
+        assert visit.faults() == []
 
 
 def test_health_says_what_is_ready_and_how_fast_it_answers(visit: Visit) -> None:

@@ -92,6 +92,45 @@ def test_every_example_that_is_offered_is_there_and_says_its_source(client: Flas
         assert each["source"]
 
 
+def test_plotly_is_served_as_it_is_but_for_the_parentheses_that_have_it_compiled_while_it_arrives() -> None:
+    path = assets._plotly_script()
+    assert path is not None
+    original = path.read_bytes().rstrip()
+
+    served = assets.compiled_at_once(original)
+
+    assert len(served) == len(original) + 2
+    assert served.replace(b": this, (() => {", b": this, () => {").removesuffix(b"})));") == original.removesuffix(
+        b"}));"
+    )
+    assert served.count(b": this, (() => {") == 1
+    assert served.endswith(b"\nreturn Plotly;\n})));")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        b"",
+        b"window.Plotly = {};",
+        b"return Plotly;\n}));",
+        b"(f (x ? self : this, () => {\nreturn Plotly;\n})); more",
+        b"(f (x ? self : this, () => {\n y ? self : this, () => {\nreturn Plotly;\n}));",
+    ],
+)
+def test_a_script_of_another_shape_is_served_as_it_is(script: bytes) -> None:
+    assert assets.compiled_at_once(script) == script
+
+
+def test_a_page_with_charts_has_plotly_on_its_way_from_its_head_on_and_one_without_has_not(client: FlaskClient) -> None:
+    preloaded = {
+        path: re.findall(r'rel="preload" as="script" href="([^"]+)"', client.get(path).text)
+        for path in ("/", "/pages/record", "/pages/jobs")
+    }
+    address = re.search(r'data-plotly="([^"]+)"', client.get("/").text)[1]
+
+    assert preloaded == {"/": [address], "/pages/record": [address], "/pages/jobs": []}
+
+
 def test_without_plotly_the_pages_are_there_and_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assets, "_plotly_script", lambda: None)  # it is installed where the tests are
 

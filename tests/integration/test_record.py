@@ -53,6 +53,18 @@ def test_every_model_and_every_baseline_is_scored_on_the_same_days(record: dict)
     assert (record["span"], record["horizon"]) == (["2001-03-01", "2001-09-01"], 1)
 
 
+def test_the_record_has_the_coverage_of_each_quarter_for_every_forecaster(record: dict) -> None:
+    market = record["markets"]["own"]
+    by_quarter = market["coverage_by_quarter"]
+
+    assert by_quarter["quarters"] == ["2001-Q1", "2001-Q2", "2001-Q3"]
+    assert by_quarter["forecasts"] == [2 * 31, 2 * 91, 2 * 62]
+    for name, row in market["scores"].items():
+        for band, inside in by_quarter["inside_percent"][name].items():
+            whole = np.average(inside, weights=by_quarter["forecasts"])
+            assert whole == pytest.approx(row[f"coverage_{band}"], abs=0.01)
+
+
 def test_the_record_names_the_digest_of_each_model(record: dict) -> None:
     for model in record["models"]:
         assert model["digest"] == read_card(STORE / model["name"] / str(model["version"])).digest
@@ -103,6 +115,7 @@ def test_charts_are_pages_that_work_offline(file: Path, tmp_path: Path) -> None:
 
     page = (tmp_path / "own.html").read_text()
     assert "Pinball loss beside GARCH(1,1)-t" in page
+    assert "closes of each quarter inside the 90 % band" in page
     assert 'src="http' not in page
     assert "Plotly.newPlot" in page
 
@@ -144,7 +157,8 @@ def test_the_scores_of_a_card_are_what_evaluate_finds_again() -> None:
     result = CliRunner().invoke(main, ["evaluate", "--model", "lstm", "--market", "others", "--json"])
     card = read_card(STORE / "lstm" / str(versions(STORE / "lstm")[-1]))
 
-    found = json.loads(result.stdout)["markets"]["others"]["scores"]
+    record = json.loads(result.stdout)["markets"]["others"]
+    found, by_quarter = record["scores"], record["coverage_by_quarter"]
 
     assert set(found) == set(card.scores["others"])
     for name, row in card.scores["others"].items():
@@ -152,3 +166,9 @@ def test_the_scores_of_a_card_are_what_evaluate_finds_again() -> None:
         within = 1e-3 if name == "lstm" else 0.05
         assert found[name]["pinball_bp"] == pytest.approx(row["pinball_bp"], abs=within)
         assert found[name]["forecasts"] == row["forecasts"]
+    told = card.coverage_by_quarter["others"]
+    assert (by_quarter["quarters"], by_quarter["forecasts"]) == (told.quarters, told.forecasts)
+    assert by_quarter["inside_percent"]["lstm"] == told.inside_percent["lstm"]
+    for band, inside in told.inside_percent[GARCH].items():
+        # One close of the fewest that a quarter may have, more or less.
+        assert by_quarter["inside_percent"][GARCH][band] == pytest.approx(inside, abs=2)

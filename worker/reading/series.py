@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.bounds import MAX_DAYS
-from models.cells import Flags
-from models.ragged import Doubles, Ints
+from models.ragged import Doubles, Flags, Ints
 from worker.errors import TableError
 from worker.requests import MAX_ID_LENGTH, is_date
 
