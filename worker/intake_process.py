@@ -5,6 +5,7 @@ It is a fork of a server that has imported this and nothing that runs models, so
 over is the upload's fault alone. It stands behind everybody else for the processor, so that forecasts come first.
 """
 
+import gc
 import os
 import resource
 import sys
@@ -16,6 +17,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import DupFd
 from typing import Any, BinaryIO
 
+import numpy.ma  # noqa: F401 - pyarrow imports it for its first array, which each process would do anew
 import pyarrow as pa
 
 from models.errors import NextdayError
@@ -141,6 +143,7 @@ def convert(task: Task, upload: BinaryIO | None, sink: BinaryIO) -> Report:
 def run(task: Task, upload: Handle | None, sink: Handle, answer: Connection) -> None:
     """The process: convert, and answer with a report or with an error."""
     os.nice(NICENESS)
+    gc.freeze()  # what came with the fork stays, and needs no looking through
     sys.meta_path.insert(0, _WithoutPandas())
     pa.set_memory_pool(_pool(task))
     # What is mapped takes address space and no memory.
