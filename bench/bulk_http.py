@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from service.client import FIRST_LOOK_S, look_again_s
+
 PIECE_BYTES = 1024 * 1024
-LOOK_S = 0.02
-"""Seconds between two looks at a job."""
 PATIENCE_S = 900.0
 ENDED = ("completed", "failed", "cancelled", "expired")
 MEDIA_TYPES = {
@@ -85,12 +85,13 @@ class Caller:
         return self._document(200)
 
     def ended(self, job_id: str) -> dict[str, Any]:
-        """A job, once it has ended."""
-        deadline = time.monotonic() + PATIENCE_S
+        """A job, once it has ended; looked at as `nextday score` does."""
+        deadline, look_s = time.monotonic() + PATIENCE_S, FIRST_LOOK_S
         while time.monotonic() < deadline:
             if (job := self.get(f"/v1/jobs/{job_id}"))["status"] in ENDED:
                 return job
-            time.sleep(LOOK_S)
+            look_s = look_again_s(job, look_s)
+            time.sleep(look_s)
         raise JobFailed(f"job {job_id} has not ended within {PATIENCE_S:.0f} s")
 
     def fetch(self, job_id: str, kind: str, into: Path) -> int:

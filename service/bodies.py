@@ -6,6 +6,7 @@ WSGI servers hand on a body that was cut off as if it were complete, so each is 
 
 import functools
 import io
+import os
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -13,6 +14,7 @@ from flask import Request
 from werkzeug.http import parse_options_header
 
 from service.errors import BodyTooLarge, BodyTruncated, LengthRequired, UnsupportedMediaType
+from service.spool import Spooled
 
 READ_BYTES = 64 * 1024
 UTF_8 = ("utf-8", "utf8", "us-ascii")
@@ -83,7 +85,7 @@ def read_announced(stream: Any, announced: int) -> bytes:
 
 def open_body(request: Request, *, most: int, media_types: Sequence[str], encodings: Sequence[str] = ()) -> BinaryIO:
     """
-    The body of a request as a file that fails at a premature end.
+    The body of a request as a file that fails at a premature end; one that lies on the disk, as that file.
 
     Raises:
         LengthRequired: Its length is not told.
@@ -93,8 +95,12 @@ def open_body(request: Request, *, most: int, media_types: Sequence[str], encodi
     """
     headers = request.headers
     check_type(headers.get("Content-Type", ""), headers.get("Content-Encoding", ""), media_types, encodings)
-    announced = _announced(request, most)
-    return io.BufferedReader(_WholeBody(request.environ["wsgi.input"], announced), READ_BYTES)
+    announced, stream = _announced(request, most), request.environ["wsgi.input"]
+    if not isinstance(stream, Spooled):
+        return io.BufferedReader(_WholeBody(stream, announced), READ_BYTES)
+    if (received := os.fstat(stream.fileno()).st_size) != announced:
+        raise BodyTruncated(received=received, announced=announced)
+    return stream
 
 
 @functools.lru_cache(maxsize=256)

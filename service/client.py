@@ -17,6 +17,8 @@ ACCEPT_S = 900.0
 """Seconds that it may take between two signs of life while it takes a job in; it reads the whole upload first."""
 PATIENCE_S = 60.0
 """Seconds that a service that is away, or has no room, may take to come back before we give up."""
+FIRST_LOOK_S, LONGEST_LOOK_S = 0.02, 1.0
+"""Least and most seconds between two looks at a job."""
 UPLOAD_BYTES = 256 * 1024
 _LOCKED = (401, 403)
 _RETRIED = (429, 503)
@@ -339,6 +341,20 @@ def _reported(body: BinaryIO, on_sending: Callable[[int], None]) -> Iterator[byt
         sent += len(part)
         on_sending(sent)
         yield part
+
+
+def look_again_s(job: Document, last_s: float) -> float:
+    """
+    Seconds until a job is worth another look: a quarter of those that it says are left.
+
+    So its end is seen soon, and those who work on it are asked little meanwhile. Where it cannot say, the wait is half
+    as long again as the last one.
+
+    >>> look_again_s({"seconds_left": 2.0}, 0.02), look_again_s({"seconds_left": None}, 0.02)
+    (0.5, 0.03)
+    """
+    left_s = job["seconds_left"]
+    return min(max(FIRST_LOOK_S, 1.5 * last_s if left_s is None else left_s / 4), LONGEST_LOOK_S)
 
 
 def _retry_after_s(answer: httpx.Response) -> float:

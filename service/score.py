@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemaining
 from models.errors import InputError
 from models.settings import from_env
 from service.banner import base_url
-from service.client import Client, Document, Refused, ServiceAway, ServiceFailed
+from service.client import FIRST_LOOK_S, Client, Document, Refused, ServiceAway, ServiceFailed, look_again_s
 from service.settings import CallerSettings, ServiceSettings
 from worker.media_types import BY_SUFFIX, ENCODINGS_BY_SUFFIX, RESULT_SUFFIXES
 
@@ -29,7 +29,6 @@ SUFFIXES = {suffix: RESULT_SUFFIXES[each] for suffix, each in BY_SUFFIX.items() 
 """Of what can be written, with the format's name."""
 ENDED = ("completed", "failed", "cancelled", "expired")
 DONE, ROWS_FAILED = 0, 3
-FIRST_LOOK_S, LONGEST_LOOK_S = 0.05, 1.0
 """Seconds between two looks at a job: half as many again each time."""
 
 
@@ -225,8 +224,8 @@ def _follow(client: Client, job: Document, progress: Progress, interrupts: Inter
         interrupts.release()
         while job["status"] not in ENDED:
             time.sleep(look_s)
-            look_s = min(1.5 * look_s, LONGEST_LOOK_S)
             job = client.job(job["id"])
+            look_s = look_again_s(job, look_s)
             rows = job["counts"]["completed"] + job["counts"]["failed"]
             rate = rows / (time.monotonic() - started)
             progress.update(task, completed=rows, detail=f"{rows:,} of {job['counts']['total']:,} rows, {rate:,.0f}/s")

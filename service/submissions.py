@@ -12,6 +12,7 @@ from service import query
 from service.bodies import open_body
 from service.errors import InvalidParameter
 from service.settings import ServiceSettings
+from service.spool import Spooled
 from worker.answers import level_columns
 from worker.digests import ContentDigest
 from worker.intake import Upload
@@ -63,7 +64,7 @@ def read(asked: Request, models: Repository, settings: ServiceSettings) -> Submi
     digest = asked.headers.get("Content-Digest", "")
     if asked.mimetype == JSON and not encoding and (asked.content_length or 0) <= MAX_REFERENCE_BYTES:
         return _of_json(body, digest, wishes, key)
-    return Submitted(Upload(body, asked.mimetype, encoding, digest), wishes, key)
+    return Submitted(Upload(body, asked.mimetype, encoding, digest, on_disk=isinstance(body, Spooled)), wishes, key)
 
 
 def _of_json(body: BinaryIO, content_digest: str, wishes: Wishes, key: str | None) -> Submitted:

@@ -64,3 +64,34 @@ class ContentDigest:
             if (found := self._found[name].digest()) != wanted:
                 shown = base64.b64encode(found).decode()
                 raise DigestMismatch(f"the body's {name} is {shown}, not what its Content-Digest says; send it again")
+
+
+class BodyDigests:
+    """What the bytes of a body come to: a sha256 to know it by, and whether its Content-Digest is right."""
+
+    def __init__(self, kind: bytes, header: str) -> None:
+        """
+        Of no bytes yet.
+
+        Args:
+            kind: What the same bytes may mean something else by; the sha256 is of it, too.
+            header: Content-Digest; an empty one asks for nothing.
+
+        Raises:
+            DigestMismatch: The header is malformed or has no algorithm that is known here.
+        """
+        self._sha256 = hashlib.sha256(kind)
+        self._content = ContentDigest(header)
+
+    def update(self, part: bytes) -> None:
+        """Take some more bytes."""
+        self._sha256.update(part)
+        self._content.update(part)
+
+    def check(self) -> None:
+        """As `ContentDigest.check`."""
+        self._content.check()
+
+    def sha256(self) -> str:
+        """Of the kind and all bytes."""
+        return self._sha256.hexdigest()

@@ -13,7 +13,8 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver
@@ -24,7 +25,7 @@ from typing import BinaryIO, cast
 
 from worker.blobs import Blobs
 from worker.chunks import input_name
-from worker.digests import ContentDigest
+from worker.digests import BodyDigests
 from worker.errors import IntakeBusy, TableError, UnsupportedFormat, UploadTooLarge
 from worker.intake_process import Handle, Report, Task, convert, raised, run, too_much_memory
 from worker.job_requests import JobOptions
@@ -54,12 +55,15 @@ class Upload:
         media_type: One of `worker.reading.formats.MEDIA_TYPES`.
         encoding: How it is packed: "", gzip or zstd.
         content_digest: The header Content-Digest; "" where there is none.
+        on_disk: Whether the body is a file on this machine, at its start, that nobody writes to any more: it is read
+            where it lies, and not copied.
     """
 
     body: BinaryIO
     media_type: str
     encoding: str = ""
     content_digest: str = ""
+    on_disk: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,27 +125,34 @@ def take(
 def _take(
     source: Upload | Reference, job_id: str, blobs: Blobs, settings: WorkerSettings, join: tuple[str, ...]
 ) -> Stored:
-    digest = hashlib.sha256(_kind(source, join).encode())
+    blobs.scratch_folder.mkdir(parents=True, exist_ok=True)
+    task = _task(source, settings, join, str(blobs.scratch_folder))
+    if isinstance(source, Upload):
+        return _take_upload(source, task, job_id, blobs, settings)
+    with blobs.create(input_name(job_id)) as sink:
+        report = _in_process(task, None, sink, settings)
+    sha256 = hashlib.sha256(f"{_kind(source, join)}{report.fingerprint}".encode()).hexdigest()
+    return Stored(report.plan, sha256, report.options, report.size_bytes, source.uri)
+
+
+def _take_upload(source: Upload, task: Task, job_id: str, blobs: Blobs, settings: WorkerSettings) -> Stored:
+    _check_type(source)
+    digests = BodyDigests(_kind(source, task.join).encode(), source.content_digest)
     with ExitStack() as opened:
-        scratch = opened.enter_context(blobs.scratch())
-        if isinstance(source, Upload):
-            _check_type(source)
-            size_bytes = _copy(source, scratch, digest.update, settings.max_job_bytes)
+        if source.on_disk:
+            file = source.body
+            _check_size(_size_of(file), settings.max_job_bytes)
+            opened.enter_context(_read_beside(file, digests))
         else:
-            size_bytes = 0
-        task = _task(source, settings, join, str(Path(scratch.name).parent))
+            file = opened.enter_context(blobs.scratch())
+            _copy(source, file, digests, settings.max_job_bytes)
+        size_bytes = _size_of(file)
         with blobs.create(input_name(job_id)) as sink:
-            here = not task.reference and task.media_type in TEXT_TYPES and not task.encoding
-            if here and size_bytes <= SMALL_BYTES:
-                report = convert(task, scratch, sink)
+            if task.media_type in TEXT_TYPES and not task.encoding and size_bytes <= SMALL_BYTES:
+                report = convert(task, file, sink)
             else:
-                with _slot(settings.intakes, settings.intake_wait_s):
-                    report = _in_process(task, scratch, sink, settings)
-    if isinstance(source, Reference):
-        digest.update(report.fingerprint.encode())
-        size_bytes = report.size_bytes
-    where = source.media_type if isinstance(source, Upload) else source.uri
-    return Stored(report.plan, digest.hexdigest(), report.options, size_bytes, where)
+                report = _in_process(task, file, sink, settings)
+    return Stored(report.plan, digests.sha256(), report.options, size_bytes, source.media_type)
 
 
 def _kind(source: Upload | Reference, join: tuple[str, ...]) -> str:
@@ -157,20 +168,49 @@ def _check_type(source: Upload) -> None:
         raise UnsupportedFormat(given=source.encoding, known=ENCODINGS[1:])
 
 
-def _copy(source: Upload, scratch: BinaryIO, seen: Callable[[bytes], None], most: int) -> int:
-    """Write an upload to disk, and check that it is what it says it is; its size in bytes."""
-    content, size_bytes = ContentDigest(source.content_digest), 0
+def _copy(source: Upload, scratch: BinaryIO, digests: BodyDigests, most: int) -> None:
+    """Write an upload to disk, and check that it is what it says it is."""
+    size_bytes = 0
     while part := source.body.read(COPY_BYTES):
         size_bytes += len(part)
-        if size_bytes > most:
-            raise UploadTooLarge(what=f"has {size_bytes} bytes or more", most=most, setting="max_job_bytes")
-        seen(part)
-        content.update(part)
+        _check_size(size_bytes, most)
+        digests.update(part)
         scratch.write(part)
-    content.check()
+    digests.check()
     scratch.flush()
     scratch.seek(0)
-    return size_bytes
+
+
+@contextmanager
+def _read_beside(file: BinaryIO, digests: BodyDigests) -> Iterator[None]:
+    """
+    An upload's digests are found while it is read; that it is not what it says it is goes before all else about it.
+
+    The file's own position, which other processes share that have it open, is let be.
+    """
+
+    def read() -> None:
+        at = 0
+        while part := os.pread(file.fileno(), COPY_BYTES, at):
+            digests.update(part)
+            at += len(part)
+        digests.check()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="digests") as pool:
+        reading = pool.submit(read)
+        try:
+            yield
+        finally:
+            reading.result()
+
+
+def _size_of(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _check_size(size_bytes: int, most: int) -> None:
+    if size_bytes > most:
+        raise UploadTooLarge(what=f"has {size_bytes} bytes or more", most=most, setting="max_job_bytes")
 
 
 def _task(source: Upload | Reference, settings: WorkerSettings, join: tuple[str, ...], folder: str) -> Task:
@@ -212,10 +252,11 @@ def _slot(at_a_time: int, wait_s: float) -> Iterator[None]:
         _slots(at_a_time).release()
 
 
-def _in_process(task: Task, scratch: BinaryIO, sink: BinaryIO, settings: WorkerSettings) -> Report:
+def _in_process(task: Task, file: BinaryIO | None, sink: BinaryIO, settings: WorkerSettings) -> Report:
     """What a process of its own makes of a task."""
-    upload = None if task.reference else Handle(scratch.fileno())
-    report = _supervised(task, upload, Handle(sink.fileno()), settings)
+    with _slot(settings.intakes, settings.intake_wait_s):
+        upload = None if file is None else Handle(file.fileno())
+        report = _supervised(task, upload, Handle(sink.fileno()), settings)
     sink.seek(0, io.SEEK_END)
     return report
 

@@ -5,6 +5,7 @@ It is a fork of a server that has imported this and nothing that runs models, so
 over is the upload's fault alone. It stands behind everybody else for the processor, so that forecasts come first.
 """
 
+import gc
 import os
 import resource
 import sys
@@ -16,12 +17,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import DupFd
 from typing import Any, BinaryIO
 
+import numpy.ma  # noqa: F401 - pyarrow imports it for its first array, which each process would do anew
 import pyarrow as pa
 
 from models.errors import NextdayError
 from worker.errors import TableError, UploadTooLarge
 from worker.job_requests import JobOptions
-from worker.reading.formats import read
+from worker.reading.formats import COLUMNAR_TYPES, by_suffix, read
 from worker.reading.limits import Limits
 from worker.reading.sources import Source
 from worker.references import Reference, open_reference
@@ -141,8 +143,9 @@ def convert(task: Task, upload: BinaryIO | None, sink: BinaryIO) -> Report:
 def run(task: Task, upload: Handle | None, sink: Handle, answer: Connection) -> None:
     """The process: convert, and answer with a report or with an error."""
     os.nice(NICENESS)
+    gc.freeze()  # what came with the fork stays, and needs no looking through
     sys.meta_path.insert(0, _WithoutPandas())
-    pa.set_memory_pool(pa.system_memory_pool())  # gives back what is free; the others keep it for later
+    pa.set_memory_pool(_pool(task))
     # What is mapped takes address space and no memory.
     _limit_memory(task.memory_bytes, mapped_bytes=task.max_bytes + task.limits.decoded_bytes)
     try:
@@ -156,6 +159,20 @@ def run(task: Task, upload: Handle | None, sink: Handle, answer: Connection) -> 
         found = _packed(RuntimeError(f"{type(error).__name__}: {error}"))
     with suppress(BrokenPipeError):  # nobody waits any more
         answer.send(found)
+
+
+def _pool(task: Task) -> pa.MemoryPool:
+    """
+    Where the memory for reading comes from.
+
+    The system gives back what is free at once, and counts its pages anew for each batch: of a columnar file, whose
+    batches are all of a size, that is a third of the work. There pyarrow's own pool keeps them for the next batch; of
+    texts, which become many pieces of many sizes, it would keep a good deal more.
+    """
+    media_type = task.media_type
+    if task.reference:
+        media_type = task.reference.media_type or by_suffix(task.reference.uri)[0] or ""
+    return pa.default_memory_pool() if media_type in COLUMNAR_TYPES else pa.system_memory_pool()
 
 
 def raised(answer: Any) -> Exception | None:

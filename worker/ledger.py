@@ -431,9 +431,9 @@ class Ledger:
             rows={"completed": int(rows[0] or 0), "failed": int(rows[1] or 0)},
         )
 
-    def report_alive(self, worker: str, *, for_s: float, lacking: Collection[str] = ()) -> None:
-        """A worker's sign of life, good for some seconds, and the models that jobs wait for and that it lacks."""
-        self._run("alive", worker, _ms(for_s), " ".join(sorted(lacking)))
+    def report_alive(self, worker: str, *, for_s: float, threads: int, lacking: Collection[str] = ()) -> None:
+        """A worker's sign of life, good for some seconds: its threads, and the models it lacks that jobs wait for."""
+        self._run("alive", worker, _ms(for_s), " ".join([str(threads), *sorted(lacking)]))
 
     def report_gone(self, worker: str) -> None:
         """A worker's last word."""
@@ -447,7 +447,7 @@ class Ledger:
             asked.hgetall(f"{self._prefix}signs")
             time, found, signs = asked.execute()
         alive = {name for name, until in found if until > _clock_ms(time)}
-        return {name: signs.get(name, "").split() for name in sorted(alive)}
+        return {name: signs.get(name, "").split()[1:] for name in sorted(alive)}
 
     def _records(self, job_ids: Collection[str]) -> list[Record | None]:
         with self._redis.pipeline(transaction=False) as asked:

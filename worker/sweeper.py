@@ -91,7 +91,7 @@ class Sweeper:
         since_clean_s = CLEAN_EVERY_S
         while not self._stop.wait(self._settings.sweep_s):
             try:
-                self._ledger.report_alive(self._worker, for_s=10 * self._settings.sweep_s, lacking=self._pins.missed())
+                self._report_alive()
                 self.sweep()
                 since_clean_s += self._settings.sweep_s
                 if since_clean_s >= CLEAN_EVERY_S:
@@ -102,6 +102,12 @@ class Sweeper:
             except Exception:  # a sweeper that died would leave promises unkept for ever
                 log.exception("the sweep failed and will be tried again")
         self._report_gone()
+
+    def _report_alive(self) -> None:
+        settings = self._settings
+        self._ledger.report_alive(
+            self._worker, for_s=10 * settings.sweep_s, threads=settings.worker_threads, lacking=self._pins.missed()
+        )
 
     def _report_gone(self) -> None:
         try:

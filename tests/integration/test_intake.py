@@ -115,6 +115,56 @@ def test_an_upload_that_is_not_what_its_digest_says_is_refused(name: str, folder
     assert left(folder) == []
 
 
+def on_disk(body: bytes, media_type: str, path: Path, **more: str) -> Upload:
+    path.write_bytes(body)
+    return Upload(path.open("rb"), media_type, on_disk=True, **more)
+
+
+@pytest.mark.parametrize("small_bytes", [0, intake.SMALL_BYTES])
+@pytest.mark.parametrize("way", WAYS)
+def test_an_upload_that_lies_on_the_disk_is_read_there_and_stored_as_a_copy_of_it_is(
+    way: str, small_bytes: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, media_type = WAYS[way](SERIES)
+    copied = take(folder, upload(body, media_type))
+    before = (folder / JOB / "input.arrow").read_bytes()
+    monkeypatch.setattr(intake, "SMALL_BYTES", small_bytes)
+    monkeypatch.setattr(Folder, "scratch", None)
+    there = on_disk(body, media_type, tmp_path / "body")
+
+    with there.body:
+        taken = take(folder, there)
+
+    assert taken == copied
+    assert (folder / JOB / "input.arrow").read_bytes() == before
+    assert (tmp_path / "body").read_bytes() == body
+
+
+@pytest.mark.parametrize(("at", "error"), [(None, TableError), (0, DigestMismatch)])
+def test_that_what_lies_on_the_disk_is_not_what_its_digest_says_goes_before_all_else(
+    at: int | None, error: type[Exception], folder: Path, tmp_path: Path
+) -> None:
+    body = bytearray(b"no Parquet" * 100)
+    header = f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
+    if at is not None:
+        body[at] ^= 1
+    there = on_disk(bytes(body), PARQUET, tmp_path / "body", content_digest=header)
+
+    with there.body, pytest.raises(error):
+        take(folder, there)
+
+    assert left(folder) == []
+
+
+def test_more_than_is_taken_is_refused_where_it_lies(folder: Path, tmp_path: Path) -> None:
+    there = on_disk(b"x" * 2000, CSV, tmp_path / "body")
+
+    with there.body, pytest.raises(UploadTooLarge, match="NEXTDAY_MAX_JOB_BYTES"):
+        take(folder, there, max_job_bytes=1000)
+
+    assert left(folder) == []
+
+
 def rle_bomb() -> bytes:
     """Fifty million series in some hundred kilobytes."""
     ids = pa.DictionaryArray.from_arrays(pa.array(np.zeros(50_000_000, np.int8)), pa.array(["A"]))

@@ -178,6 +178,22 @@ def test_as_many_messages_wait_as_there_are_chunks_within_a_window(
     assert (swept.hints, swept.claimable >= min(chunks, window), swept.queued) == (sent, True, queued)
 
 
+@pytest.mark.parametrize(
+    ("threads", "queued", "sent"), [([2], 0, 4), ([2, 1], 0, 6), ([2], 3, 1), ([2], 5, 0), ([50], 0, 64)]
+)
+def test_no_more_messages_wait_than_two_for_each_thread_of_the_workers_that_are_alive(
+    ledger: Ledger, valkey: redis.Redis, threads: list[int], queued: int, sent: int
+) -> None:
+    submit(ledger, chunks=100)
+    ledger.report_alive("gone", for_s=LONG_S, threads=30)
+    ledger.report_gone("gone")
+    for number, each in enumerate(threads):
+        ledger.report_alive(f"worker-{number}", for_s=LONG_S, threads=each, lacking=["sha256:11", "sha256:12"])
+    valkey.lpush("test:chunks", *range(queued)) if queued else None
+
+    assert ledger.sweep(window=64).hints == sent
+
+
 @pytest.mark.parametrize(("queued", "hints"), [(0, 3), (5, 1), (64, 0)])
 def test_a_submission_says_how_many_messages_to_send(
     ledger: Ledger, valkey: redis.Redis, queued: int, hints: int

@@ -173,7 +173,7 @@ def test_a_full_redis_refuses_a_new_job_and_still_counts_results(ledger: Ledger,
         assert done(ledger, first) == "counted"
         ledger.release(second, failed=True)
         ledger.sweep(window=64)
-        ledger.report_alive("worker", for_s=1)
+        ledger.report_alive("worker", for_s=1, threads=1)
         assert ledger.cancel("job") == "cancelled"
         assert ledger.hooks_due(1) == [("job", 0)]
         ledger.hook_tried("job", delivered=True)
@@ -224,9 +224,9 @@ def test_pages_follow_each_other_newest_first_and_show_an_owner_no_others(ledger
 
 
 def test_signs_of_life_run_out_and_a_worker_that_ends_takes_its_own_back(ledger: Ledger) -> None:
-    ledger.report_alive("dead", for_s=OVER_S)
-    ledger.report_alive("alive", for_s=LONG_S, lacking=["sha256:00"])
-    ledger.report_alive("ended", for_s=LONG_S)
+    ledger.report_alive("dead", for_s=OVER_S, threads=1)
+    ledger.report_alive("alive", for_s=LONG_S, threads=1, lacking=["sha256:00"])
+    ledger.report_alive("ended", for_s=LONG_S, threads=1)
     time.sleep(0.01)
 
     ledger.report_gone("ended")

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from pathlib import Path
 
 import pytest
 from flask import Request
@@ -9,6 +10,7 @@ from werkzeug.test import EnvironBuilder
 
 from service.bodies import announced_bytes, check_type, open_body, read_announced, read_body
 from service.errors import BodyTooLarge, BodyTruncated, LengthRequired, UnsupportedMediaType
+from service.spool import Spool
 
 JSON = ("application/json",)
 
@@ -103,3 +105,17 @@ def test_a_length_that_is_none_or_too_much_is_refused(length: str, chunked: bool
         announced_bytes(length, chunked=chunked, most=5)
 
     assert announced_bytes("5", chunked=False, most=5) == 5
+
+
+def test_a_body_that_lies_on_the_disk_is_handed_on_as_that_file_if_it_is_whole(tmp_path: Path) -> None:
+    with Spool(tmp_path, most_bytes=100).open() as body:
+        body.write(b"x" * 10)
+        body.seek(0)
+        asked = request(announced="10")
+        asked.environ["wsgi.input"] = body
+
+        assert open_body(asked, most=100, media_types=JSON) is body
+
+        asked.environ["CONTENT_LENGTH"] = "11"
+        with pytest.raises(BodyTruncated):
+            open_body(Request(asked.environ), most=100, media_types=JSON)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- A worker's sign of life, and what it says of itself; signs that ran out go.
--- ARGV: prefix, worker, how long it holds (ms), what it says
+-- ARGV: prefix, worker, how long it holds (ms), how many threads it has and the digests that it lacks, blanks between
 local workers, signs, at = prefix .. 'workers', prefix .. 'signs', now()
 redis.call('ZADD', workers, at + tonumber(ARGV[3]), ARGV[2])
 redis.call('HSET', signs, ARGV[2], ARGV[4])

@@ -140,7 +140,19 @@ local function average_cost(id)
     return math.max(1, math.floor(tonumber(record[1]) / tonumber(record[2])))
 end
 
--- How many messages to send so that as many wait as there are chunks to claim, within a window.
+-- Threads of the workers that gave a sign of life lately.
+local function threads()
+    local count = 0
+    for _, worker in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'workers', now(), '+inf')) do
+        count = count + (string.match(redis.call('HGET', prefix .. 'signs', worker) or '', '^%d+') or 0)
+    end
+    return count
+end
+
+-- How many messages to send so that as many wait as there are chunks to claim, within a window. A thread takes one at a
+-- time, so more than two for each thread are only thrown away; where none is known, some may be on their way.
 local function hints(queue, window, chunks)
-    return math.max(0, math.min(chunks, window) - redis.call('LLEN', queue))
+    local takers = threads()
+    local useful = takers > 0 and math.min(window, 2 * takers) or window
+    return math.max(0, math.min(chunks, useful) - redis.call('LLEN', queue))
 end

@@ -23,7 +23,7 @@ from worker.reading.limits import Limits, check_columns
 from worker.reading.series import CLOSES, Batches, batch, check_joined, lengths_of, lists
 from worker.reading.sources import Source
 
-BATCH_CLOSES = 1_000_000
+BATCH_CLOSES = 240_000
 """Closes that are decoded at a time, by what the file says of itself."""
 _LONG_ROWS = 32 * 1024
 _BUFFER_BYTES = 1024 * 1024

@@ -22,8 +22,9 @@ from worker.reading.json_lines import read_ndjson
 from worker.reading.series import Batches
 from worker.reading.sources import Source
 
-MEDIA_TYPES = (JSON, NDJSON, CSV, PARQUET, ARROW_FILE, ARROW_STREAM)
 TEXT_TYPES = (JSON, NDJSON, CSV)
+COLUMNAR_TYPES = (PARQUET, ARROW_FILE, ARROW_STREAM)
+MEDIA_TYPES = (*TEXT_TYPES, *COLUMNAR_TYPES)
 
 _COLUMNAR = {
     PARQUET: functools.partial(read_columnar, open_batches=parquet, what="Parquet"),
