@@ -7,7 +7,8 @@ What the service does with more than it can: accepted and rejected requests, and
 Requests come at random (Poisson) at a share of the capacity, which is measured just before with 64 connections that
 always ask again. Latency counts from the time a request was due. The generator has the last core to itself, as it would
 have a machine of its own, and the server the others, a process on each. With `--shared` both have all, the generator
-with a higher priority where it is allowed to. How late it sent is told.
+with a higher priority where it is allowed to. How late it sent is told. With `--proxied` the nginx that ships stands in
+front, as docker-compose.yml has it, and its capacity is that of as many connections as it lets in.
 """
 
 import json
@@ -17,7 +18,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,14 +29,17 @@ import numpy as np
 from bench import machine, questions
 from bench.check import Truth, check
 from bench.lineup import PEERS, Peer
-from bench.processes import ROOT, Running, serving
+from bench.processes import ROOT, Running, free_port, serving
 from bench.report import table
 from bench.sending import NO_ANSWER, NOT_SENT, Clients, Request, Sent, http
 from bench.serving import chosen, installed
+from deploy import proxy
 from models.bundle import folder_of
 
 CLOSED, OPEN = 64, 512
 """Connections for the capacity, and for what comes at random."""
+QUICK_A_PROCESS = 32
+"""Forecasts that nginx lets in for each process, as docs/deployment.md has it."""
 MOST_REQUESTS = 1_000_000
 """Requests of one measurement."""
 GENERATOR_NICE = -10
@@ -52,9 +56,9 @@ def question(peer: Peer) -> Request:
     return Request("one", http("POST", peer.one.path, peer.one.body(rows), **headers))
 
 
-def capacity(server: Running, request: Request, seconds: float) -> float:
-    """Requests a second that are answered with success over 64 connections that always ask again."""
-    with Clients(server.port, CLOSED) as clients, favoured():
+def capacity(server: Running, request: Request, connections: int, seconds: float) -> float:
+    """Requests a second that are answered with success over connections that always ask again."""
+    with Clients(server.port, connections) as clients, favoured():
         clients.closed_loop(repeat(request), seconds=1)
         record = clients.closed_loop(repeat(request), seconds=seconds)
     return sum(each.status == 200 and each.done_s <= seconds for each in record) / seconds
@@ -125,28 +129,62 @@ def on(cores: list[int]) -> Iterator[None]:
 
 
 @contextmanager
-def started(peer: Peer, model: Path, cores: list[int]) -> Iterator[Running]:
-    """A server on some cores; ours has a process on each."""
+def started(peer: Peer, model: Path, cores: list[int], *, proxied: bool) -> Iterator[Running]:
+    """A server on some cores, perhaps behind an nginx there; ours has a process on each."""
     peer = replace(peer, env={**peer.env, "NEXTDAY_PROCESSES": str(len(cores))})
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ended:
         with on(cores):
             running = ended.enter_context(serving(peer, model, Path(folder)))
+            if proxied:
+                port, at_once = free_port(), QUICK_A_PROCESS * len(cores)
+                ended.enter_context(proxy.proxying(_nginx(), Path(folder), port, [running.url], at_once))
+                running = replace(running, port=port)
         yield running
 
 
-def measure(
-    peer: Peer, model: Path, truth: Truth, shares: list[int], seconds: float, connections: int, seed: int, cores: Cores
-) -> Iterator[Figures]:
+def _nginx() -> str:
+    if not (found := proxy.found()):
+        raise click.ClickException("there is no nginx here: apt-get install nginx-light")
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """
+    What is asked, and how.
+
+    Attributes:
+        shares: Percentages of the capacity.
+        seconds: Of each measurement.
+        connections: Of what comes at random.
+        cores: Who runs where.
+        proxied: Whether nginx stands in front, as docker-compose.yml has it.
+    """
+
+    shares: list[int]
+    seconds: float
+    connections: int
+    cores: Cores
+    proxied: bool
+
+    @property
+    def closed(self) -> int:
+        """Connections for the capacity: no more than nginx lets in, where there is one."""
+        return QUICK_A_PROCESS * len(self.cores.servers) if self.proxied else CLOSED
+
+
+def measure(peer: Peer, model: Path, truth: Truth, plan: Plan, seed: int) -> Iterator[Figures]:
     """A server that was just started, at each share of its capacity."""
     request = question(peer)
-    with started(peer, model, cores.servers) as server, on(cores.generators):
+    with started(peer, model, plan.cores.servers, proxied=plan.proxied) as server, on(plan.cores.generators):
         check(peer, server.url, truth)
-        most = capacity(server, request, seconds)
-        for share in shares:
-            with Clients(server.port, connections) as clients, favoured():
-                schedule = at_random(request, most * share / 100, seconds, seed)
-                record = clients.on_time(schedule, seconds=seconds)
-            yield {"name": peer.name, "share": share, "capacity": most, **summary(record, seconds)}
+        most = capacity(server, request, plan.closed, plan.seconds)
+        for share in plan.shares:
+            with Clients(server.port, plan.connections) as clients, favoured():
+                schedule = at_random(request, most * share / 100, plan.seconds, seed)
+                record = clients.on_time(schedule, seconds=plan.seconds)
+            name = f"{peer.name}, behind nginx" if plan.proxied else peer.name
+            yield {"name": name, "share": share, "capacity": most, **summary(record, plan.seconds)}
 
 
 def tables(found: list[Figures]) -> str:
@@ -197,24 +235,22 @@ def _named(cores: list[int]) -> str:
 @click.option("--seconds", default=10.0, show_default=True, help="Seconds of each measurement.")
 @click.option("--connections", default=OPEN, show_default=True, help="Connections of what comes at random.")
 @click.option("--shared", is_flag=True, help="Let the generator and the server share all cores.")
+@click.option("--proxied", is_flag=True, help="Put the nginx that ships in front, on the server's cores.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="File for all rounds.")
-def main(
-    peers: list[str], shares: str, rounds: int, seconds: float, connections: int, shared: bool, json_file: Path | None
-) -> None:
+def main(peers: list[str], shares: str, rounds: int, json_file: Path | None, shared: bool, **how: Any) -> None:
     """Ask the service for more than it can."""
-    cores = Cores.of(shared=shared)
+    plan = Plan(shares=[int(each) for each in shares.split(",")], cores=Cores.of(shared=shared), **how)
     model = folder_of(ROOT / "models" / "store", "lstm") / "model.onnx"
     truth, about, found = Truth(model), machine.facts(), []
     able, unable = installed(peers)
     for seed in range(rounds):
         for name in able:
             click.echo(f"round {seed + 1} of {rounds}: {name}", err=True)
-            asked = [int(each) for each in shares.split(",")]
-            found += measure(PEERS[name], model, truth, asked, seconds, connections, seed, cores)
+            found += measure(PEERS[name], model, truth, plan, seed)
     if json_file:
         json_file.write_text(json.dumps({"machine": about, "rounds": found}, indent=1))
     click.echo(f"{about['cores']} cores, {about['processor']}; {about['busy_cores']} cores in use by others before.")
-    click.echo(f"The server runs on {_named(cores.servers)}, the generator on {_named(cores.generators)}.\n")
+    click.echo(f"The server runs on {_named(plan.cores.servers)}, the generator on {_named(plan.cores.generators)}.\n")
     click.echo(tables(found))
     if (late := max(each["late_p99_ms"] for each in found)) > LATE_MS:
         click.echo(f"\nthe generator did not keep up: a hundredth of its sends came {late:.1f} ms late or later")

@@ -6,14 +6,17 @@ import select
 import selectors
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.faults.nginx_process import proxying
 from tests.faults.processes import disk_bytes, eventually
 from tests.faults.wire import Answer, answers, connect, forecast, hear, infer, probe_s, request, talk
 from tests.integration.server_process import Server, serving
@@ -103,17 +106,35 @@ def test_a_thousand_at_once_are_answered_right_or_told_to_come_back(small: Serve
     print(f"{len(let_in)} of {AT_ONCE} let in, 99th percentile {took_s[int(len(let_in) * 0.99)]:.3f} s")
 
 
+def test_what_replicas_have_no_place_for_nginx_turns_away_and_leaves_large_ones_to_them(
+    small: Server, tmp_path: Path
+) -> None:
+    before = turned_away(small)
+    with proxying(tmp_path, [small.url], at_once=1) as address:
+        quick = storm(address, [asked(place) for place in range(100)])
+        large = storm(address, [forecast(LARGE_OF_ALL, Connection="close")] * 4)
+        probe_s(address)
+
+    found = Counter(caller.found[0].status for caller in quick)
+    assert set(found) == {200, 503}
+    assert {each.found[0].headers["retry-after"] for each in quick if each.found[0].status == 503} == {"1"}
+    assert turned_away(small) == before
+    assert [caller.found[0].status for caller in large] == [200] * 4
+    assert b"no live upstreams" not in (tmp_path / "nginx.log").read_bytes()
+
+
 def turned_away(server: Server) -> float:
     """How many requests the server has counted for which there was no room."""
     lines = httpx.get(f"{server.url}/metrics", timeout=DEADLINE_S).text.splitlines()
     counted = 'nextday_rejections_total{reason="overloaded"}'
-    return next(float(line.split()[-1]) for line in lines if line.startswith(counted))
+    return next((float(line.split()[-1]) for line in lines if line.startswith(counted)), 0.0)
 
 
 HISTORY = [100.0 + day % 7 for day in range(250)]
 DRAWN = json.dumps({"series": [{"id": "a", "closes": HISTORY}] * 20, "horizon": 20}).encode()
 EXPLAINED = json.dumps({"series": [{"id": "a", "closes": HISTORY}] * 4, "explain": True}).encode()
 LARGE = json.dumps({"series": [{"id": "a", "closes": HISTORY[:60]}] * 200}).encode()
+LARGE_OF_ALL = json.dumps({"series": [{"id": "a", "closes": HISTORY}] * 100}).encode()
 PADDED = b'{"inputs":[{"name":"closes","shape":[1,1000000],"datatype":"FP32","data":[%b1]}]}' % (b"1," * 999_999)
 COSTLY = {
     "paths drawn for twenty days": forecast(DRAWN, Connection="close"),
