@@ -35,9 +35,11 @@ def proxying(nginx: str, folder: Path, port: int, urls: Sequence[str], at_once: 
         at_once: Short forecasts that each of them is given at a time.
     """
     config, log_file = folder / "nginx.conf", folder / "nginx.log"
-    config.write_text(filled_in(folder, f"127.0.0.1:{port}", urls, at_once))
     # Root's nginx gives its workers another user, whom the folder of a test is closed to.
     main = "daemon off;" + (" user root;" if os.getuid() == 0 else "")
+    cores = len(os.sched_getaffinity(0))  # `auto` would count those that this process may not use, too
+    filled = filled_in(folder, f"127.0.0.1:{port}", urls, at_once)
+    config.write_text(filled.replace("worker_processes auto;", f"worker_processes {cores};"))
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [nginx, "-e", "stderr", "-p", folder, "-c", config, "-g", main], stdout=log, stderr=log
