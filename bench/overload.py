@@ -38,8 +38,6 @@ from models.bundle import folder_of
 
 CLOSED, OPEN = 64, 512
 """Connections for the capacity, and for what comes at random."""
-QUICK_A_PROCESS = 32
-"""Forecasts that nginx lets in for each process, as docs/deployment.md has it."""
 MOST_REQUESTS = 1_000_000
 """Requests of one measurement."""
 GENERATOR_NICE = -10
@@ -136,7 +134,7 @@ def started(peer: Peer, model: Path, cores: list[int], *, proxied: bool) -> Iter
         with on(cores):
             running = ended.enter_context(serving(peer, model, Path(folder)))
             if proxied:
-                port, at_once = free_port(), QUICK_A_PROCESS * len(cores)
+                port, at_once = free_port(), proxy.QUICK_A_PROCESS * len(cores)
                 ended.enter_context(proxy.proxying(_nginx(), Path(folder), port, [running.url], at_once))
                 running = replace(running, port=port)
         yield running
@@ -170,7 +168,7 @@ class Plan:
     @property
     def closed(self) -> int:
         """Connections for the capacity: no more than nginx lets in, where there is one."""
-        return QUICK_A_PROCESS * len(self.cores.servers) if self.proxied else CLOSED
+        return proxy.QUICK_A_PROCESS * len(self.cores.servers) if self.proxied else CLOSED
 
 
 def measure(peer: Peer, model: Path, truth: Truth, plan: Plan, seed: int) -> Iterator[Figures]:

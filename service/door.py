@@ -111,7 +111,7 @@ class Door:
         exchange = Exchange(headers.get("x-request-id", ""), scope.method, scope.path)
         incoming = Incoming(headers, proto, self._patience, self._spool, self._settings)
         route = self._busy.find(exchange.method, exchange.path)
-        if route and (self._room.full or self._quick_room.turns_away()):
+        if route and (self._room.turns_away() or self._quick_room.turns_away()):
             await self._turn_away(route, incoming, exchange, proto)
             return
         self._observers.began()

@@ -24,6 +24,10 @@ class Room:
         """Whether whoever comes now is turned away."""
         return self.taken >= self.most
 
+    def turns_away(self) -> bool:
+        """Whether there is no place for one who comes now."""
+        return self.full
+
     def __enter__(self) -> None:
         """
         Take a place.
@@ -31,7 +35,7 @@ class Room:
         Raises:
             Overloaded: There is none.
         """
-        if self.full:
+        if self.turns_away():
             raise Overloaded
         self.taken += 1
 
@@ -65,9 +69,7 @@ class NarrowingRoom(Room):
         return self.full
 
     def __enter__(self) -> None:
-        """As for any room; takes note of whoever comes."""
-        if self.turns_away():
-            raise Overloaded
+        """As for any room; takes note of whoever is let in."""
         super().__enter__()
         self._let_in += 1
 
