@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 TEMPLATE = Path(__file__).parent / "nginx" / "nginx.conf"
-QUICK_A_PROCESS = 32
+QUICK_A_PROCESS = 24
 QUICK_AT_ONCE = 2 * QUICK_A_PROCESS
 """Short forecasts that a replica of two processes is given at a time, as in docker-compose.yml."""
 START_S, STOP_S = 30.0, 60.0

@@ -43,8 +43,9 @@ def prepare(body: bytes, models: Repository, settings: ServiceSettings) -> Work:
         TooMuchToExplain: It asks to explain more closes, over all series, than are explained.
         ModelError: The model is not ready.
     """
-    if (numbers := body.count(b",")) > settings.max_closes:
-        raise TooManyCloses(given=numbers, most=settings.max_closes)
+    most = settings.max_closes
+    if len(body) > most and (numbers := body.count(b",")) > most:
+        raise TooManyCloses(given=numbers, most=most)
     asked, faults = decode(body, most=settings.max_series)
     forecaster = models.get(asked.model, asked.version)
     levels = level_columns(asked.levels, forecaster.card.levels)

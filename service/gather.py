@@ -4,7 +4,8 @@ Rows of requests that wait together run together, on the event loop of a process
 The first request of a turn of the loop asks for a run at the turn's end; whoever has come by then shares it. So one
 alone waits for nobody, and no timer ticks. A short run is done on the loop itself, since a hop to a thread and back
 costs more than it. A run on a GPU is done in a thread, and while it is on, the next one's requests gather. A request
-that is long by itself is done in a thread, too, and waits for no one.
+that is long by itself is done in a thread, too, so that no short one waits for it; where none has come lately, only one
+that is longer than any shared run.
 """
 
 import asyncio
@@ -18,10 +19,15 @@ from models.forecaster import Forecaster
 from models.ragged import Floats, Ragged
 from models.together import run_together
 
-MOST_ROWS = 64
-"""Rows of a shared run: as many as one run of the graph takes."""
-MOST_DAYS = 8 * 1024
-"""Closes of a shared run, which takes some milliseconds then. A request with more closes or rows runs by itself."""
+MOST_ROWS, MOST_DAYS = 256, 16 * 1024
+"""
+Rows and closes of a shared run, which takes ten milliseconds then; a request with more runs by itself. They are several
+runs of the graph, since it and Python push each other out of the caches.
+"""
+SHORT_ROWS, SHORT_DAYS = 64, 8 * 1024
+"""Rows and closes of a short request: as many as one run of the graph takes, and some milliseconds."""
+AMONG_SHORT_S = 1.0
+"""Seconds since the last short request for which a long one makes way for those that may come."""
 
 Timed = tuple[list[Floats | Exception], int]
 """Answers of a run, and the nanoseconds that it took."""
@@ -76,11 +82,12 @@ class Gathering:
         self.requests = self.runs = 0
         self._waiting: dict[Forecaster, list[_Waiting]] = {}
         self._busy: set[Forecaster] = set()
+        self._makes_way_until = 0.0
 
     def __call__(self, forecaster: Forecaster, rows: Ragged) -> "asyncio.Future[Ran]":
         """What a model answers to rows that its `faults` has passed; raises what it raises for these rows alone."""
         one = _Waiting(rows, len(rows), len(rows.values), self._loop.create_future())
-        if one.own_rows > MOST_ROWS or one.days > MOST_DAYS:
+        if self._leaves_the_loop(one):
             self._run_in_thread(forecaster, [one])
         elif queue := self._waiting.get(forecaster):
             queue.append(one)
@@ -89,6 +96,13 @@ class Gathering:
             if forecaster not in self._busy:
                 self._loop.call_soon(self._start, forecaster)
         return one.answer
+
+    def _leaves_the_loop(self, one: _Waiting) -> bool:
+        now = self._loop.time()
+        if one.own_rows <= SHORT_ROWS and one.days <= SHORT_DAYS:
+            self._makes_way_until = now + AMONG_SHORT_S
+            return False
+        return one.own_rows > MOST_ROWS or one.days > MOST_DAYS or now < self._makes_way_until
 
     def _start(self, forecaster: Forecaster) -> None:
         """Run for those that wait: as many as share a run, and the others in the next turn."""

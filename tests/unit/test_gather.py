@@ -12,7 +12,7 @@ import pytest
 
 from models.execution import CPU, CUDA
 from models.ragged import Floats, Ragged
-from service.gather import MOST_DAYS, MOST_ROWS, Gathering, Ran
+from service.gather import MOST_DAYS, MOST_ROWS, SHORT_DAYS, SHORT_ROWS, Gathering, Ran
 
 Seen = list[tuple[str, int]]
 
@@ -104,7 +104,7 @@ def test_more_than_a_run_takes_becomes_several_in_the_order_of_arrival() -> None
 
 
 @pytest.mark.parametrize("rows", [rows_of(*range(100, MOST_ROWS + 101)), rows_of(1, days=MOST_DAYS + 1)])
-def test_a_long_request_runs_in_a_thread_and_nobody_waits_for_it(rows: Ragged) -> None:
+def test_the_longest_requests_run_in_a_thread_and_nobody_waits_for_them(rows: Ragged) -> None:
     model = Doubling()
 
     async def test(gather: Gathering) -> None:
@@ -119,6 +119,20 @@ def test_a_long_request_runs_in_a_thread_and_nobody_waits_for_it(rows: Ragged) -
     on_a_loop(test)
 
     assert model.threads[0].startswith("long")
+
+
+@pytest.mark.parametrize("rows", [rows_of(*range(100, SHORT_ROWS + 101)), rows_of(1, days=SHORT_DAYS + 1)])
+def test_a_long_request_runs_on_the_loop_unless_short_ones_have_come_lately(rows: Ragged) -> None:
+    model = Doubling()
+
+    async def test(gather: Gathering) -> None:
+        await gather(model, rows)
+        await gather(model, rows_of(7))
+        await gather(model, rows)
+
+    on_a_loop(test)
+
+    assert [thread.partition("_")[0] for thread in model.threads] == ["MainThread", "MainThread", "long"]
 
 
 def test_while_a_gpu_runs_the_next_run_gathers() -> None:
