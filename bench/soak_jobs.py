@@ -190,14 +190,19 @@ def missed(minutes: Sequence[Minute]) -> list[str]:
 
 
 def _grown(before: Sequence[Minute], after: Sequence[Minute]) -> Iterator[str]:
-    """A process takes more and less as jobs come and go, so the most that it took is compared."""
+    """
+    A process takes more and less memory as jobs come and go, so the most that it took is compared.
+
+    A file stays open for some seconds after a download, so how many are depends on the jobs just before; one that is
+    never closed is among the fewest, too.
+    """
     for pid in before[0].weights:
         was, now = (max(each.weights[pid].pss_mib for each in some) for some in (before, after))
         if now > was * (1 + GROWTH_SHARE) + GROWTH_MIB:
             yield f"process {pid} took up to {was:.1f} MiB, then {now:.1f}"
-        had, has = (max(each.weights[pid].files for each in some) for some in (before, after))
+        had, has = (min(each.weights[pid].files for each in some) for some in (before, after))
         if has > had + GROWTH_FILES:
-            yield f"process {pid} had up to {had} files open, then {has}"
+            yield f"process {pid} had {had} files open at least, then {has}"
 
 
 def line(number: int, seen: Minute) -> list[str]:

@@ -1,5 +1,6 @@
 """From the event loop to Flask: a request as WSGI has it (PEP 3333), its body there and whole, answered in a thread."""
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 TOLD_ELSEWHERE = ("content-type", "content-length")
 """Headers that a WSGI environment has under names of their own."""
+SHORT_BYTES = 64 * 1024
+"""Of a file that is read and closed at once; a longer one stays open until the server has opened it, too."""
 
 
 class File:
@@ -31,6 +34,14 @@ class File:
         self.size_bytes = size_bytes
         self._block_size = block_size
         self._left = size_bytes
+
+    @property
+    def is_short(self) -> bool:
+        """Whether what is answered of it may as well be in memory."""
+        size_bytes = self.size_bytes
+        if size_bytes is None:
+            size_bytes = os.fstat(self.file.fileno()).st_size - self.begin
+        return size_bytes <= SHORT_BYTES
 
     def __iter__(self) -> "File":
         return self
@@ -97,7 +108,7 @@ def call(app: "WSGIApplication", environ: "WSGIEnvironment") -> Called:
     """
     What a WSGI application answers, its start and its whole body.
 
-    A file comes back as such: the server reads it as fast as the caller takes it.
+    A file comes back as such, unless it is short: the server reads it as fast as the caller takes it.
     """
     started: list[tuple[str, Headers]] = []
 
@@ -105,7 +116,7 @@ def call(app: "WSGIApplication", environ: "WSGIEnvironment") -> Called:
         started[:] = [(status, [(name.lower(), value) for name, value in headers])]
 
     parts: Iterable[bytes] = app(environ, start_response)
-    if isinstance(parts, File):
+    if isinstance(parts, File) and not parts.is_short:
         body: bytes | File = parts
     else:
         try:

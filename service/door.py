@@ -51,7 +51,7 @@ LARGEST_AT_ONCE = 4
 """Bodies of the largest size that a process keeps on disk at a time; of smaller ones as many more."""
 RUNS_AT_ONCE = 1
 """Long runs that a process does beside its loop; it has a core to itself, and runs that share one are slow."""
-OPENED_BY_S = 30.0
+OPENED_BY_S = 10.0
 """Seconds in which the server has opened a file that it was told to send."""
 
 P = ParamSpec("P")
