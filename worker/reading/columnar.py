@@ -21,7 +21,7 @@ from worker.reading.csv_tables import Header, day_numbers, header_of
 from worker.reading.grouping import Cells, Grouping, coded_ids
 from worker.reading.limits import Limits, check_columns
 from worker.reading.series import CLOSES, Batches, batch, check_joined, lengths_of, lists
-from worker.reading.sources import Source
+from worker.reading.sources import Source, made_ahead
 
 BATCH_CLOSES = 240_000
 """Closes that are decoded at a time, by what the file says of itself."""
@@ -82,7 +82,8 @@ def parquet(source: Source, choose: Callable[[Sequence[str]], list[str]]) -> Ite
     by_rows = "closes" in [name.strip().lower() for name in wanted]
     a_row = max(1, closes // max(1, metadata.num_rows))
     size = max(1, min(_LONG_ROWS, BATCH_CLOSES // a_row)) if by_rows else _LONG_ROWS
-    for each in file.iter_batches(size, columns=wanted, use_threads=source.limits.threads > 1):
+    threads = source.limits.threads
+    for each in made_ahead(file.iter_batches(size, columns=wanted, use_threads=threads > 1), threads):
         yield each
         opened.release()
 

@@ -174,6 +174,18 @@ def in_order(parse: Callable[[Lines], Parsed], blocks: Iterable[Lines], threads:
                 each.cancel()
 
 
+def made_ahead(parts: Iterator[Parsed], threads: int) -> Iterator[Parsed]:
+    """The same parts; each is made on a thread while its user still works on the one before."""
+    if threads < 2:
+        yield from parts
+        return
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, parts, None)
+        while (part := coming.result()) is not None:
+            coming = pool.submit(next, parts, None)
+            yield part
+
+
 def _mapped(file: Any) -> RandomAccess:
     try:
         handle = file.fileno()
