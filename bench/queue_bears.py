@@ -27,7 +27,7 @@ from worker.work import connect_ledger
 CHUNKS = 1_000_000
 """Of the job that is never done."""
 WORK_S = 0.1
-"""What a chunk of 2,000 series of 60 closes takes, about."""
+"""What a chunk of 4,000 series of 60 closes takes, about."""
 MACHINES, THREADS = (1, 10, 100, 1_000), 2
 
 

@@ -19,8 +19,8 @@ from worker.reading.series import JOINED, SERIES_FIELDS, lengths_of
 
 CHUNK_SCHEMA = pa.schema([("row", pa.int64()), *SERIES_FIELDS])
 """Of a chunk, behind which the caller's own columns stand, named `joined.<name>`."""
-FIRST_ROWS, FIRST_CLOSES = 2_000, 120_000
-"""Of the first chunks: less than a tenth of a second of work."""
+FIRST_ROWS, FIRST_CLOSES = 4_000, 240_000
+"""Of the first chunks: little more than a tenth of a second of work."""
 SHARE = 128
 """A chunk is at most this part of what came before it, once that is more than the first ones'."""
 

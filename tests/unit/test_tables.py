@@ -380,10 +380,10 @@ def test_chunks_grow_with_what_came_before_so_that_a_large_job_has_some_hundreds
 
     sizes = [len(chunk) for chunk in cut([whole] * 20, chunk_rows=100_000, chunk_closes=6_000_000)]
 
-    assert sizes[:128] == [2000] * 128
+    assert sizes[:128] == [4000] * 128
     assert sizes == sorted(sizes[:-1]) + sizes[-1:]
     assert len(sizes) < 500
-    assert all(size <= max(2000, sum(sizes[:at]) // 128) for at, size in enumerate(sizes))
+    assert all(size <= max(4000, sum(sizes[:at]) // 128) for at, size in enumerate(sizes))
 
 
 @pytest.mark.parametrize("name", ["line\nbreak", "\x1b[31m", "x" * 5000, "\u202e"])
