@@ -98,6 +98,7 @@ class Gathering:
         return one.answer
 
     def _leaves_the_loop(self, one: _Waiting) -> bool:
+        """Whether a request runs in a thread by itself; takes note of a short one, for which long ones make way."""
         now = self._loop.time()
         if one.own_rows <= SHORT_ROWS and one.days <= SHORT_DAYS:
             self._makes_way_until = now + AMONG_SHORT_S
