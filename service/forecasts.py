@@ -44,6 +44,7 @@ def prepare(body: bytes, models: Repository, settings: ServiceSettings) -> Work:
         ModelError: The model is not ready.
     """
     most = settings.max_closes
+    # A body has no more commas than bytes, so a short one need not be counted.
     if len(body) > most and (numbers := body.count(b",")) > most:
         raise TooManyCloses(given=numbers, most=most)
     asked, faults = decode(body, most=settings.max_series)
