@@ -19,7 +19,7 @@ PAUSE = threading.Event()
 def test_a_message_lost_between_taking_and_noting_it_costs_at_most_two_leases(tmp_path: Path) -> None:
     rows, loss = walks(40), tmp_path / "loss"
     with installation(tmp_path, lease_s=4.0) as running:
-        doomed = running.work({"loss": loss})
+        doomed = running.work({"loss": loss}, sweep_s=60.0)  # else its sweep may make up for the message as it dies
         job_id = running.caller.submit(rows)
         assert doomed.wait() == -9
         with running.queue.client() as client:
