@@ -6,6 +6,7 @@ over is the upload's fault alone. It stands behind everybody else for the proces
 """
 
 import gc
+import io
 import os
 import resource
 import sys
@@ -28,6 +29,7 @@ from worker.reading.limits import Limits
 from worker.reading.sources import Source
 from worker.references import Reference, open_reference
 from worker.tables import Plan, write_chunks
+from worker.writeback import WrittenBack
 
 NICENESS = 5
 
@@ -149,7 +151,7 @@ def run(task: Task, upload: Handle | None, sink: Handle, answer: Connection) -> 
     # What is mapped takes address space and no memory.
     _limit_memory(task.memory_bytes, mapped_bytes=task.max_bytes + task.limits.decoded_bytes)
     try:
-        with os.fdopen(sink.number, "wb") as target:
+        with io.BufferedWriter(WrittenBack(sink.number, "wb")) as target:
             source = os.fdopen(upload.number, "rb") if upload else None
             report = convert(task, source, target)
         found: object = report

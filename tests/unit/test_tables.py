@@ -380,10 +380,39 @@ def test_chunks_grow_with_what_came_before_so_that_a_large_job_has_some_hundreds
 
     sizes = [len(chunk) for chunk in cut([whole] * 20, chunk_rows=100_000, chunk_closes=6_000_000)]
 
+    largest = sizes.index(max(sizes))
     assert sizes[:128] == [4000] * 128
-    assert sizes == sorted(sizes[:-1]) + sizes[-1:]
+    assert sizes[:largest] == sorted(sizes[:largest])
+    assert sum(sizes[largest:]) < 50_000
     assert len(sizes) < 500
     assert all(size <= max(4000, sum(sizes[:at]) // 128) for at, size in enumerate(sizes))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("length", [2, 60, 2500])
+@pytest.mark.parametrize("rows", [1, 499, 1000, 4000, 7999, 30_000])
+def test_the_last_chunks_become_smaller_so_that_all_threads_are_done_at_about_the_same_time(
+    rows: int, length: int, threads: int
+) -> None:
+    rows = min(rows, 3_000_000 // length)
+    whole = batch_of([length] * rows)
+    batches = [whole.slice(begin, 1000) for begin in range(0, rows, 1000)]
+
+    chunks = cut(batches, chunk_rows=100_000, chunk_closes=6_000_000)
+
+    done = [0] * threads
+    for chunk in chunks:
+        done[int(np.argmin(done))] += len(chunk)
+    least = min(500, 30_000 // length)
+    assert [number for chunk in chunks for number in chunk["row"].to_pylist()] == list(range(rows))
+    assert max(done) - min(done) <= least + rows % least
+    assert rows < least or min(len(chunk) for chunk in chunks) >= min(250, 15_000 // length)
+
+
+def test_rows_without_closes_that_come_last_are_in_a_chunk_too() -> None:
+    chunks = cut([batch_of([3, 3]), batch_of([0, 0])], chunk_rows=2)
+
+    assert [chunk["row"].to_pylist() for chunk in chunks] == [[0, 1], [2, 3]]
 
 
 @pytest.mark.parametrize("name", ["line\nbreak", "\x1b[31m", "x" * 5000, "\u202e"])
