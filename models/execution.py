@@ -11,7 +11,7 @@ import io
 import logging
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 # On import onnxruntime gives the machine an id and opens a database of telemetry, unless it is told not to.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -21,6 +21,7 @@ import onnxruntime as ort
 from models.errors import ProviderUnavailable
 
 Device = Literal["auto", "cpu", "cuda"]
+Session: TypeAlias = ort.InferenceSession
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 CPU_PACKAGE = "this onnxruntime is the package for the CPU; put onnxruntime-gpu in its place, as the extra gpu does"
 HEAVY = frozenset({"LSTM", "RNN", "GRU", "Gemm", "MatMul"})
@@ -31,7 +32,38 @@ DRIVER, PROVIDER, CUDNN = "libcuda.so.1", "libonnxruntime_providers_cuda.so", "l
 log = logging.getLogger(__name__)
 
 
-def open_session(model: bytes, *, device: Device, device_id: int = 0, threads: int = 1) -> ort.InferenceSession:
+class Sessions:
+    """
+    A graph on the CPU for threads that run it all the time: each session keeps the memory of its runs, for one of them.
+
+    There are as many as threads have ever run it at once. One for all would give a run the memory that another thread
+    has just let go, which is in the other core's cache: that costs more than to ask the system each time.
+    """
+
+    def __init__(self, model: bytes, *, threads: int = 1) -> None:
+        """
+        Open none yet.
+
+        Args:
+            model: The verified bytes of a graph whose runs are of bounded size.
+            threads: As for `open_session`.
+        """
+        self._model, self._threads = model, threads
+        self._free: list[Session] = []
+
+    def run(self, outputs: list[str], inputs: dict[str, Any]) -> Any:
+        """As a session's."""
+        try:
+            session = self._free.pop()
+        except IndexError:
+            session = _session(self._model, [CPU], self._threads, arena=True)
+        try:
+            return session.run(outputs, inputs)
+        finally:
+            self._free.append(session)
+
+
+def open_session(model: bytes, *, device: Device, device_id: int = 0, threads: int = 1) -> Session:
     """
     A session on the execution provider that was asked for.
 
@@ -55,19 +87,19 @@ def open_session(model: bytes, *, device: Device, device_id: int = 0, threads: i
         return _session(model, [CPU], threads)
 
 
-def provider_of(session: ort.InferenceSession) -> str:
+def provider_of(session: Session) -> str:
     """The execution provider that comes first in a session, as answers name it."""
     return str(session.get_providers()[0])
 
 
-def elsewhere(session: ort.InferenceSession, provider: str) -> list[str]:
+def elsewhere(session: Session, provider: str) -> list[str]:
     """The operators that do a network's work and that a session runs on another provider than this one."""
     parts = session.get_provider_graph_assignment_info()
     found = {node.op_type for part in parts if part.ep_name != provider for node in part.get_nodes()}
     return sorted(found & HEAVY)
 
 
-def _cuda_session(model: bytes, device_id: int, threads: int) -> ort.InferenceSession:
+def _cuda_session(model: bytes, device_id: int, threads: int) -> Session:
     if CUDA not in ort.get_available_providers():
         raise ProviderUnavailable(wanted=CUDA, reason=CPU_PACKAGE)
     _preload()
@@ -87,7 +119,7 @@ def _cuda_session(model: bytes, device_id: int, threads: int) -> ort.InferenceSe
     return session
 
 
-def _session(model: bytes, providers: list[Any], threads: int) -> ort.InferenceSession:
+def _session(model: bytes, providers: list[Any], threads: int, *, arena: bool = False) -> Session:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -96,7 +128,7 @@ def _session(model: bytes, providers: list[Any], threads: int) -> ort.InferenceS
     # Spinning burns the core that the next process needs; the arena keeps the largest batch's memory for ever.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = arena
     session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     session.disable_fallback()
     return session

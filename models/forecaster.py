@@ -12,7 +12,7 @@ import numpy as np
 from models.bounds import MAX_DAYS
 from models.bundle import Bundle, Card, read_bundle
 from models.errors import BundleError, EmptyRequest, InvalidSeries, ModelError, ProviderUnavailable, SeriesFault
-from models.execution import CPU, Device, open_session, provider_of
+from models.execution import CPU, Device, Session, Sessions, open_session, provider_of
 from models.gates import Gates
 from models.ragged import Floats, Ints, Ragged, faults
 from models.walk import Walk
@@ -65,9 +65,18 @@ class Forecaster:
         walk: The same weights' every-day graph, as ready as the forecaster.
     """
 
-    def __init__(self, bundle: Bundle, *, device: Device = "cpu", device_id: int = 0, threads: int = 1) -> None:
+    def __init__(
+        self, bundle: Bundle, *, device: Device = "cpu", device_id: int = 0, threads: int = 1, in_bulk: bool = False
+    ) -> None:
         """
         Make the bundle ready; its own trial runs are told to nobody.
+
+        Args:
+            bundle: Read and verified.
+            device: As for `models.execution.open_session`, and so the next two.
+            device_id: Which of several GPUs.
+            threads: Of onnxruntime within one run.
+            in_bulk: Whether threads run it all the time, so that each had better keep the memory of its runs.
 
         Raises:
             BundleError: The graph is not what the card says, or does not answer as it did when exported.
@@ -81,9 +90,11 @@ class Forecaster:
         self.lost: Callable[[Forecaster, ProviderUnavailable], None] | None = None
         self._pid = os.getpid()
         try:
-            self._session = open_session(bundle.model, device=device, device_id=device_id, threads=threads)
-            self.provider = provider_of(self._session)
-            self._check_signature(bundle.path)
+            session = open_session(bundle.model, device=device, device_id=device_id, threads=threads)
+            self.provider = provider_of(session)
+            self._check_signature(session, bundle.path)
+            keeping = in_bulk and self.provider == CPU
+            self._session = Sessions(bundle.model, threads=threads) if keeping else session
             self._warm_up()
             self._replay_golden_samples(bundle.path)
             self.walk = Walk.of(
@@ -175,9 +186,9 @@ class Forecaster:
             raise lost from error
         return answer
 
-    def _check_signature(self, path: Path) -> None:
+    def _check_signature(self, session: Session, path: Path) -> None:
         """Refuse a graph, or a card, that takes or gives anything else than a forecaster does."""
-        card, session = self.card, self._session
+        card = self.card
         for verb, puts, tensors, wanted in (
             ("takes", session.get_inputs(), card.inputs, _INPUTS),
             ("gives", session.get_outputs(), card.outputs, _OUTPUTS),

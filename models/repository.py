@@ -55,11 +55,18 @@ class Repository:
     """
 
     def __init__(
-        self, root: Path, *, device: Device = "cpu", device_id: int = 0, threads: int = 1, ran: Ran | None = None
+        self,
+        root: Path,
+        *,
+        device: Device = "cpu",
+        device_id: int = 0,
+        threads: int = 1,
+        in_bulk: bool = False,
+        ran: Ran | None = None,
     ) -> None:
         self.root = root
         self._ran = ran
-        self._device, self._device_id, self._threads = device, device_id, threads
+        self._device, self._device_id, self._threads, self._in_bulk = device, device_id, threads, in_bulk
         self._ready: dict[tuple[str, int | None], Forecaster] = {}
         """What can be handed out; under a version of None the one that serves."""
         self._wanted = Wanted()
@@ -311,7 +318,9 @@ class Repository:
         if (bundle.card.name, bundle.card.version) != (name, version):
             found = f"{bundle.card.name} version {bundle.card.version}"
             raise BundleError(path=path, reason=f"its card is that of {found}, and it lies where {name} {version} does")
-        forecaster = Forecaster(bundle, device=self._device, device_id=self._device_id, threads=self._threads)
+        forecaster = Forecaster(
+            bundle, device=self._device, device_id=self._device_id, threads=self._threads, in_bulk=self._in_bulk
+        )
         forecaster.ran = self._ran
         forecaster.lost = self._lose
         return forecaster

@@ -55,7 +55,7 @@ def create_worker(settings: WorkerSettings) -> Celery:
     ledger = connect_ledger(settings)
     blobs = Blobs.of(settings.jobs_url)
     models = Repository(
-        settings.store, device=settings.device, device_id=settings.device_id, threads=settings.run_threads
+        settings.store, device=settings.device, device_id=settings.device_id, threads=settings.run_threads, in_bulk=True
     )
     chunks = Chunks(settings, ledger, blobs, models)
     publish = publisher(settings, timeout_s=TIMEOUT_S)

@@ -2,12 +2,16 @@
 
 import os
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.bounds import MAX_DAYS
+from models.bundle import read_bundle
 from models.errors import EmptyRequest, InvalidSeries, ProviderUnavailable
 from models.execution import CPU, CUDA, elsewhere, open_session
 from models.forecaster import Forecaster
@@ -133,6 +137,28 @@ def test_cuda_that_is_not_there_is_refused_and_never_replaced() -> None:
 
     with pytest.raises(ProviderUnavailable, match=r"CUDAExecutionProvider is not available: .*onnxruntime-gpu"):
         open_session(b"", device="cuda")
+
+
+def test_in_bulk_each_thread_has_a_session_of_its_own_and_answers_are_the_same_to_the_bit(models: Repository) -> None:
+    path = models.root / "lstm" / "1"
+    shared, in_bulk = Forecaster.load(path), Forecaster(read_bundle(path), in_bulk=True)
+    rng = np.random.default_rng(5)
+    lots = [Ragged.of([rng.lognormal(4, 0.1, days) for days in rng.integers(2, 300, 40)]) for _ in range(24)]
+    at_once = threading.Barrier(3)
+
+    def answers(share: list[Ragged]) -> list[bytes]:
+        at_once.wait(10)
+        return [in_bulk.run(rows, before_each=lambda: time.sleep(0)).tobytes() for rows in share]
+
+    alone = in_bulk.run(lots[0]).tobytes()
+    before = len(in_bulk._session._free)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(answers, (lots[0::3], lots[1::3], lots[2::3])))
+
+    assert before == 1
+    assert 1 <= len(in_bulk._session._free) <= 3
+    assert alone == found[0][0]
+    assert found == [[shared.run(rows).tobytes() for rows in lots[first::3]] for first in range(3)]
 
 
 def test_operators_that_end_up_on_another_provider_are_named(models: Repository) -> None:
