@@ -5,6 +5,7 @@ It is a fork of a server that has imported this and nothing that runs models, so
 over is the upload's fault alone. It stands behind everybody else for the processor, so that forecasts come first.
 """
 
+import ctypes
 import gc
 import io
 import os
@@ -32,6 +33,7 @@ from worker.tables import Plan, write_chunks
 from worker.writeback import WrittenBack
 
 NICENESS = 5
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 class _WithoutPandas(MetaPathFinder):
@@ -147,6 +149,7 @@ def run(task: Task, upload: Handle | None, sink: Handle, answer: Connection) -> 
     os.nice(NICENESS)
     gc.freeze()  # what came with the fork stays, and needs no looking through
     sys.meta_path.insert(0, _WithoutPandas())
+    _keep_freed_memory()
     pa.set_memory_pool(_pool(task))
     # What is mapped takes address space and no memory.
     _limit_memory(task.memory_bytes, mapped_bytes=task.max_bytes + task.limits.decoded_bytes)
@@ -163,13 +166,25 @@ def run(task: Task, upload: Handle | None, sink: Handle, answer: Connection) -> 
         answer.send(found)
 
 
+def _keep_freed_memory() -> None:
+    """
+    Let glibc, where it is used, keep what is freed for the next block of lines.
+
+    By itself it gives pieces of that size back at once, and gets new pages, which are zeroed, for the next: a tenth of
+    the time that a text takes.
+    """
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(_M_MMAP_THRESHOLD, 32 * 1024**2)
+        mallopt(_M_TRIM_THRESHOLD, 64 * 1024**2)
+
+
 def _pool(task: Task) -> pa.MemoryPool:
     """
     Where the memory for reading comes from.
 
-    The system gives back what is free at once, and counts its pages anew for each batch: of a columnar file, whose
-    batches are all of a size, that is a third of the work. There pyarrow's own pool keeps them for the next batch; of
-    texts, which become many pieces of many sizes, it would keep a good deal more.
+    Of a columnar file, whose batches are all of a size, pyarrow's own pool keeps it for the next batch, which saves a
+    third of the work; of texts, which become many pieces of many sizes, it would keep a good deal more than the
+    system's does.
     """
     media_type = task.media_type
     if task.reference:
