@@ -24,7 +24,7 @@ class WorkerSettings(ModelSettings):
         "var/jobs", "folder or `s3://bucket/prefix` of the jobs' inputs and results, shared by service and workers"
     )
     worker_threads: int = setting(os.cpu_count() or 1, "chunks that one worker scores at a time", least=1)
-    chunk_rows: int = setting(100_000, "most series in a chunk; the first ones of a job have 4,000", least=1)
+    chunk_rows: int = setting(100_000, "most series in a chunk; the first ones of a job have 4,000 at most", least=1)
     chunk_closes: int = setting(6_000_000, "most closes in a chunk, so that it stays seconds of work", least=1)
     lease_s: float = setting(20.0, "seconds that a worker may hold a chunk without a sign of life", least=0.1)
     sweep_s: float = setting(2.0, "seconds between two looks for chunks that nobody works on", least=0.05)
