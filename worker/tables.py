@@ -28,7 +28,7 @@ SHARE = 128
 """A chunk is at most this part of what came before it, once that is more than the first ones'."""
 LAST_PARTS = 4
 """Each of the last chunks takes one part of so many of what is left."""
-LAST_ROWS, LAST_CLOSES = LAST_PARTS * FIRST_ROWS, LAST_PARTS * FIRST_CLOSES
+LAST_ROWS, LAST_CLOSES = 2 * FIRST_ROWS, 2 * FIRST_CLOSES
 """What is kept back while more may come, since it may be the last."""
 LEAST_ROWS, LEAST_CLOSES = 250, 15_000
 """Of the last chunks: some 10 ms of work, of which a chunk costs one."""

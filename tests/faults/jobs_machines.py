@@ -1,5 +1,6 @@
 """Machines of their own: network namespaces on a bridge, whose cables can be pulled."""
 
+import itertools
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,9 @@ def may_make_machines() -> bool:
 needs_machines = pytest.mark.skipif(
     not may_make_machines(), reason="needs root, ip and iptables: it makes network namespaces and cuts them off"
 )
+
+
+_networks = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ class Network:
 @contextmanager
 def network(machines: int) -> Iterator[Network]:
     """Machines that reach this one, and each other only through it."""
-    name, subnet = f"nd{os.getpid()}", f"10.213.{os.getpid() % 250}"
+    # The system takes a namespace apart after it has said that it is deleted: names are used once.
+    name, subnet = f"nd{os.getpid()}-{next(_networks)}", f"10.213.{os.getpid() % 250}"
     with ExitStack() as made:
         run("ip", "link", "add", name, "type", "bridge")
         made.callback(run, "ip", "link", "del", name)

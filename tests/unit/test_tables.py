@@ -383,12 +383,12 @@ def test_chunks_grow_with_what_came_before_so_that_a_large_job_has_some_hundreds
     largest = sizes.index(max(sizes))
     assert sizes[:128] == [4000] * 128
     assert sizes[:largest] == sorted(sizes[:largest])
-    assert sum(sizes[largest:]) < 50_000
+    assert sum(sizes[largest:]) < 40_000
     assert len(sizes) < 500
     assert all(size <= max(4000, sum(sizes[:at]) // 128) for at, size in enumerate(sizes))
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("length", [2, 60, 2500])
 @pytest.mark.parametrize("rows", [1, 499, 1000, 4000, 7999, 30_000])
 def test_the_last_chunks_become_smaller_so_that_all_threads_are_done_at_about_the_same_time(

@@ -68,7 +68,7 @@ def read_columnar(source: Source, open_batches: Open, what: str, join: Sequence[
                 yield _series(found[0], each, join)
             else:
                 grouping.add(_long(found[0], each, join))
-        yield from made_ahead(grouping.batches(), source.limits.threads)
+        yield from grouping.batches()
 
 
 def parquet(source: Source, choose: Callable[[Sequence[str]], list[str]]) -> Iterator[pa.RecordBatch]:

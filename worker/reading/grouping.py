@@ -21,7 +21,7 @@ from models.ragged import Doubles, Flags, Ints
 from worker.errors import TableError
 from worker.reading.limits import Limits
 from worker.reading.series import Batches, batch, lists
-from worker.reading.sources import Source, made_ahead
+from worker.reading.sources import Source
 
 NO_DAY = -(2**31)
 """In place of a date that cannot be read; it sorts before every day."""
@@ -349,7 +349,7 @@ def grouped(source: Source, parts: Iterable[tuple[Iterable[Cells], Iterable[tupl
                 grouping.add(each)
             for name, message in refused:
                 grouping.refuse(name, message)
-        yield from made_ahead(grouping.batches(), source.limits.threads)
+        yield from grouping.batches()
 
 
 _NAMELESS = "has a row without an id; each row names its series"
