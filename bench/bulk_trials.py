@@ -98,7 +98,7 @@ def _small_among(running: Installation, folder: Path, took_s: list[float]) -> No
     """Small jobs while a large one is between a tenth and nine tenths done."""
     caller, ours = Caller(running.port), folder / "small"
     ours.mkdir(exist_ok=True)
-    while not (large := [job for job in caller.get("/v1/jobs?limit=1")["jobs"] if job["counts"]["total"] > SMALL_ROWS]):
+    while not (large := caller.get("/v1/jobs?limit=1&status=in_progress")["jobs"]):
         time.sleep(0.1)
     path = f"/v1/jobs/{large[0]['id']}"
     while (progress := caller.get(path)["progress"]) < 0.9:
