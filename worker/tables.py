@@ -24,7 +24,7 @@ CHUNK_SCHEMA = pa.schema([("row", pa.int64()), *SERIES_FIELDS])
 """Of a chunk, behind which the caller's own columns stand, named `joined.<name>`."""
 FIRST_ROWS, FIRST_CLOSES = 4_000, 240_000
 """Of the first chunks: little more than a tenth of a second of work."""
-SHARE = 128
+SHARE = 256
 """A chunk is at most this part of what came before it, once that is more than the first ones'."""
 LAST_PARTS = 4
 """Each of the last chunks takes one part of so many of what is left."""

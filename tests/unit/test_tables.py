@@ -381,11 +381,11 @@ def test_chunks_grow_with_what_came_before_so_that_a_large_job_has_some_hundreds
     sizes = [len(chunk) for chunk in cut([whole] * 20, chunk_rows=100_000, chunk_closes=6_000_000)]
 
     largest = sizes.index(max(sizes))
-    assert sizes[:128] == [4000] * 128
+    assert sizes[:256] == [4000] * 256
     assert sizes[:largest] == sorted(sizes[:largest])
     assert sum(sizes[largest:]) < 40_000
     assert len(sizes) < 500
-    assert all(size <= max(4000, sum(sizes[:at]) // 128) for at, size in enumerate(sizes))
+    assert all(size <= max(4000, sum(sizes[:at]) // 256) for at, size in enumerate(sizes))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
