@@ -40,16 +40,17 @@ class Sessions:
     has just let go, which is in the other core's cache: that costs more than to ask the system each time.
     """
 
-    def __init__(self, model: bytes, *, threads: int = 1) -> None:
+    def __init__(self, first: Session, model: bytes, *, threads: int = 1) -> None:
         """
-        Open none yet.
+        Begin with one.
 
         Args:
-            model: The verified bytes of a graph whose runs are of bounded size.
+            first: On the CPU, opened with an arena.
+            model: The verified bytes of its graph, whose runs are of bounded size.
             threads: As for `open_session`.
         """
         self._model, self._threads = model, threads
-        self._free: list[Session] = []
+        self._free = [first]
 
     def run(self, outputs: list[str], inputs: dict[str, Any]) -> Any:
         """As a session's."""
@@ -63,7 +64,7 @@ class Sessions:
             self._free.append(session)
 
 
-def open_session(model: bytes, *, device: Device, device_id: int = 0, threads: int = 1) -> Session:
+def open_session(model: bytes, *, device: Device, device_id: int = 0, threads: int = 1, arena: bool = False) -> Session:
     """
     A session on the execution provider that was asked for.
 
@@ -72,19 +73,20 @@ def open_session(model: bytes, *, device: Device, device_id: int = 0, threads: i
         device: ``cpu``; ``cuda``, which never falls back; or ``auto``, which takes CUDA where it works.
         device_id: Which of several GPUs.
         threads: onnxruntime threads within one run; it would size them by the host's cores, not by the limits set.
+        arena: Whether it keeps the memory of its runs where it is on the CPU; then it is for one thread at a time.
 
     Raises:
         ProviderUnavailable: ``cuda`` was asked for and did not load.
     """
     if device == "cpu":
-        return _session(model, [CPU], threads)
+        return _session(model, [CPU], threads, arena=arena)
     try:
         return _cuda_session(model, device_id, threads)
     except ProviderUnavailable as error:
         if device == "cuda":
             raise
         _say_once(str(error))
-        return _session(model, [CPU], threads)
+        return _session(model, [CPU], threads, arena=arena)
 
 
 def provider_of(session: Session) -> str:

@@ -90,11 +90,11 @@ class Forecaster:
         self.lost: Callable[[Forecaster, ProviderUnavailable], None] | None = None
         self._pid = os.getpid()
         try:
-            session = open_session(bundle.model, device=device, device_id=device_id, threads=threads)
+            session = open_session(bundle.model, device=device, device_id=device_id, threads=threads, arena=in_bulk)
             self.provider = provider_of(session)
             self._check_signature(session, bundle.path)
             keeping = in_bulk and self.provider == CPU
-            self._session = Sessions(bundle.model, threads=threads) if keeping else session
+            self._session = Sessions(session, bundle.model, threads=threads) if keeping else session
             self._warm_up()
             self._replay_golden_samples(bundle.path)
             self.walk = Walk.of(
