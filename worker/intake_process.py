@@ -170,8 +170,8 @@ def _keep_freed_memory() -> None:
     """
     Let glibc, where it is used, keep what is freed for the next block of lines.
 
-    By itself it gives pieces of that size back at once, and gets new pages, which are zeroed, for the next: a tenth of
-    the time that a text takes.
+    By itself it gives pieces of that size back at once, and gets new pages, which are zeroed, for the next: twice the
+    page faults of a text.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(_M_MMAP_THRESHOLD, 32 * 1024**2)
