@@ -13,7 +13,7 @@ import pytest
 from models.bounds import MAX_DAYS
 from models.bundle import read_bundle
 from models.errors import EmptyRequest, InvalidSeries, ProviderUnavailable
-from models.execution import CPU, CUDA, elsewhere, open_session
+from models.execution import CPU, CUDA, Sessions, elsewhere, open_session
 from models.forecaster import Forecaster
 from models.ragged import Floats, Ragged
 from models.repository import Repository
@@ -159,6 +159,23 @@ def test_in_bulk_each_thread_has_a_session_of_its_own_and_answers_are_the_same_t
     assert 1 <= len(in_bulk._session._free) <= 3
     assert alone == found[0][0]
     assert found == [[shared.run(rows).tobytes() for rows in lots[first::3]] for first in range(3)]
+
+
+def test_a_session_that_runs_is_not_given_to_another_and_comes_back(models: Repository) -> None:
+    class Busy:
+        """Stands for a session during whose run another thread comes."""
+
+        def run(self, outputs: list[str], inputs: dict[str, object]) -> object:
+            return sessions.run(outputs, inputs)
+
+    first = Busy()
+    sessions = Sessions(first, (models.root / "lstm" / "1" / "model.onnx").read_bytes())
+
+    (quantiles,) = sessions.run(["quantiles"], {"closes": np.ones((1, 2), np.float32), "lengths": np.array([2])})
+
+    assert quantiles.shape == (1, 9)
+    assert len(sessions._free) == 2
+    assert sessions._free[-1] is first
 
 
 def test_operators_that_end_up_on_another_provider_are_named(models: Repository) -> None:
