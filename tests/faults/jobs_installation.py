@@ -40,6 +40,11 @@ class Installation:
         return Path(str(self.settings["jobs_url"]))
 
     @property
+    def in_hand(self) -> int:
+        """Most chunks that a worker has claimed at once: each thread scores one while the one before is stored."""
+        return 2 * int(str(self.settings["worker_threads"]))
+
+    @property
     def runs_file(self) -> Path:
         """Where workers with the plant `runs` write."""
         return self.folder / "runs"

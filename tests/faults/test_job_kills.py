@@ -62,7 +62,7 @@ def kill_workers(running: Installation, *, kills: int, chunks: int, workers: int
             assert_whole(running.caller, job_id, rows, deadline_s=300)
     again = len(running.runs()) - cut
     print(f"{restarts()} kills, {cut} chunks, {again} of them run again")
-    assert again <= restarts() * int(str(running.settings["worker_threads"]))
+    assert again <= restarts() * running.in_hand
 
 
 @pytest.mark.slow

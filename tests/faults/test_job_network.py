@@ -42,7 +42,7 @@ def test_a_worker_that_was_cut_off_for_a_minute_works_again(tmp_path: Path, othe
             assert counts["failed"] == 0
             assert (counts["completed"] > 800) == bool(others)
         again = len(running.runs()) - running.chunks(job_id)
-        assert again <= 2 * int(str(running.settings["worker_threads"]))
+        assert again <= running.in_hand
 
 
 def runs_of(running: Installation, worker: Worker) -> list[list[str]]:
