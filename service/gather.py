@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 from typing import NamedTuple
 
 from models.execution import CPU
-from models.forecaster import ROWS_PER_RUN, Forecaster
+from models.forecaster import Forecaster
 from models.ragged import Floats, Ragged
 from models.together import run_together
 
@@ -24,8 +24,8 @@ MOST_ROWS, MOST_DAYS = 256, 16 * 1024
 Rows and closes of a shared run, which takes ten milliseconds then; a request with more runs by itself. They are several
 runs of the graph, since it and Python push each other out of the caches.
 """
-SHORT_ROWS, SHORT_DAYS = ROWS_PER_RUN, 8 * 1024
-"""Rows and closes of a short request: as many as one run of the graph takes, and some milliseconds."""
+SHORT_ROWS, SHORT_DAYS = 64, 8 * 1024
+"""Rows and closes of a short request, which takes some milliseconds at most."""
 AMONG_SHORT_S = 1.0
 """Seconds since the last short request for which a long one makes way for those that may come."""
 
