@@ -5,7 +5,7 @@ What such a file says of itself is looked at before anything is decoded, and is 
 counted again as they come, and every batch is validated before one of its cells is touched.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from worker.reading.csv_tables import Header, day_numbers, header_of
 from worker.reading.grouping import Cells, Grouping, coded_ids
 from worker.reading.limits import Limits, check_columns
 from worker.reading.series import CLOSES, Batches, batch, check_joined, lengths_of, lists
-from worker.reading.sources import Source, made_ahead
+from worker.reading.sources import RandomAccess, Source, made_ahead
 
 BATCH_CLOSES = 240_000
 """Closes that are decoded at a time, by what the file says of itself."""
@@ -94,8 +94,8 @@ def arrow_file(source: Source, choose: Callable[[Sequence[str]], list[str]]) -> 
     wanted, options = _chosen(pa.ipc.open_file(opened.file).schema, choose, mapped=opened.mapped)
     opened.file.seek(0)
     reader = pa.ipc.open_file(opened.file, options=options)
-    for number in range(reader.num_record_batches):
-        yield from _pieces(reader.get_batch(number).select(wanted), opened.release)
+    batches = (reader.get_batch(number).select(wanted) for number in range(reader.num_record_batches))
+    yield from _pieces(batches, opened)
 
 
 def arrow_stream(source: Source, choose: Callable[[Sequence[str]], list[str]]) -> Iterator[pa.RecordBatch]:
@@ -103,8 +103,8 @@ def arrow_stream(source: Source, choose: Callable[[Sequence[str]], list[str]]) -
     opened = source.random_access()
     wanted, options = _chosen(pa.ipc.open_stream(opened.file).schema, choose, mapped=opened.mapped)
     opened.file.seek(0)
-    for each in pa.ipc.open_stream(opened.file, options=options):
-        yield from _pieces(each.select(wanted), opened.release)
+    batches = (each.select(wanted) for each in pa.ipc.open_stream(opened.file, options=options))
+    yield from _pieces(batches, opened)
 
 
 def _chosen(
@@ -117,14 +117,24 @@ def _chosen(
     return wanted, pa.ipc.IpcReadOptions(included_fields=places, use_threads=False)
 
 
-def _pieces(whole: pa.RecordBatch, release: Callable[[], object]) -> Iterator[pa.RecordBatch]:
-    """A batch by parts, so that what is made of it is bounded."""
-    whole.validate()
-    values = sum(column.values.nbytes for column in whole.columns if isinstance(column, _LISTS))
-    size = max(1, min(_LONG_ROWS, BATCH_CLOSES * len(whole) // max(1, values // 8)))
-    for begin in range(0, len(whole), size):
-        yield whole.slice(begin, size)
-        release()
+def _pieces(batches: Iterable[pa.RecordBatch], opened: RandomAccess) -> Iterator[pa.RecordBatch]:
+    """Batches by parts, so that what is made of one is bounded."""
+    for whole in batches:
+        whole.validate()
+        values = sum(column.values.nbytes for column in whole.columns if isinstance(column, _LISTS))
+        size = max(1, min(_LONG_ROWS, BATCH_CLOSES * len(whole) // max(1, values // 8)))
+        for begin in range(0, len(whole), size):
+            piece = whole.slice(begin, size)
+            numbers = [
+                column.flatten()
+                for column in piece.columns
+                if isinstance(column, _LISTS) and pa.types.is_primitive(column.type.value_type)
+            ]
+            for each in numbers:
+                opened.fetch(each)
+            yield piece
+            if not numbers:
+                opened.release()
 
 
 def _declared(metadata: Any, wanted: Sequence[str], limits: Limits) -> int:

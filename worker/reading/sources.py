@@ -1,14 +1,14 @@
 """The bytes of an upload: unpacked as they are read, whole lines at a time, or as a file to jump about in."""
 
-import functools
 import mmap
 import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 
@@ -18,6 +18,9 @@ from worker.reading.limits import MAX_LINE_BYTES, Limits
 ENCODINGS = ("", "gzip", "zstd")
 BLOCK_BYTES = 2 * 1024 * 1024
 """What is read of a stream at a time, and about what is parsed at a time."""
+KEPT_BYTES = 16 * 1024 * 1024
+"""Of a mapped file, what stays in memory behind what is read, at least: it may not be written elsewhere yet."""
+_MADV_POPULATE_READ = 22  # of Linux' mman.h, since 5.14
 
 Parsed = TypeVar("Parsed")
 
@@ -73,19 +76,45 @@ class Source:
         return tempfile.TemporaryFile(dir=self.folder)
 
 
-class RandomAccess(NamedTuple):
+class RandomAccess:
     """
-    A file to jump about in.
+    A file to jump about in, of which some mebibytes at most are in this process's memory if it is mapped.
 
     Attributes:
         file: One of pyarrow's.
         mapped: Whether it is mapped into memory rather than read.
-        release: Takes what was read out of this process's memory; it can be read again.
     """
 
-    file: Any
-    mapped: bool = False
-    release: Callable[[], object] = bool
+    def __init__(self, file: Any, mapped: mmap.mmap | None = None) -> None:
+        """A file of pyarrow's; or what `mapped` holds, and then `file` lies in that memory."""
+        self.file = file
+        self.mapped = mapped is not None
+        self._memory = mapped
+        self._begin = pa.py_buffer(mapped).address if mapped else 0
+        self._released = 0
+
+    def release(self) -> None:
+        """Take what was read out of this process's memory; it can be read again."""
+        if self._memory:
+            self._memory.madvise(mmap.MADV_DONTNEED)
+
+    def fetch(self, numbers: pa.Array) -> None:
+        """
+        Take a column of numbers that lies in the file into memory, at once and not page by page as it is looked at.
+
+        What is written elsewhere straight from the file so takes half the time. What lies far before it is released.
+        """
+        if self._memory is None or (data := numbers.buffers()[-1]) is None:
+            return
+        begin = data.address - self._begin + numbers.offset * numbers.type.bit_width // 8
+        if not 0 <= begin <= begin + numbers.nbytes <= len(self._memory):  # it was unpacked
+            return
+        begin, end = begin // mmap.PAGESIZE * mmap.PAGESIZE, begin + numbers.nbytes
+        if begin - self._released > 2 * KEPT_BYTES:
+            self._released = begin - KEPT_BYTES
+            self._memory.madvise(mmap.MADV_DONTNEED, 0, self._released)
+        with suppress(OSError):  # a system that does not know how
+            self._memory.madvise(_MADV_POPULATE_READ, begin, end - begin)
 
 
 class Stream:
@@ -194,5 +223,4 @@ def _mapped(file: Any) -> RandomAccess:
     if os.fstat(handle).st_size == 0:
         return RandomAccess(pa.BufferReader(b""))
     mapped = mmap.mmap(handle, 0, access=mmap.ACCESS_READ)
-    release = functools.partial(mapped.madvise, mmap.MADV_DONTNEED)
-    return RandomAccess(pa.BufferReader(pa.py_buffer(mapped)), mapped=True, release=release)
+    return RandomAccess(pa.BufferReader(pa.py_buffer(mapped)), mapped)
