@@ -161,7 +161,7 @@ def test_processes_at_once_together_get_the_rate_and_little_less(rate_per_s: flo
     took_s = time.monotonic() - started
 
     assert through <= rate_per_s * took_s + rate_per_s
-    assert through >= 0.95 * rate_per_s * (ASK_S + 1)
+    assert through >= 0.95 * rate_per_s * (ASK_S + 1) - 1  # the last one falls due at the very end
 
 
 HOLD = """
