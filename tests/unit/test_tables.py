@@ -251,6 +251,17 @@ def test_an_arrow_table_whose_lists_go_beyond_their_values_is_refused(opened: Ca
         records(damaged, _ARROW[opened])
 
 
+@pytest.mark.parametrize("opened", [pa.ipc.new_file, pa.ipc.new_stream])
+def test_an_arrow_table_whose_lists_run_backwards_is_refused_before_they_are_followed(opened: Callable) -> None:
+    closes = pa.array([[1.0] * 17, None, [1.0] * 1700], pa.list_(pa.float64()))
+    body = arrow(pa.table({"id": ["A", "B", "C"], "closes": closes}), opened)
+    ends = np.array([0, 17, 17, 1717], np.int32).tobytes()
+    damaged = body.replace(ends, np.array([0, -5, 17, 1717], np.int32).tobytes())
+
+    with pytest.raises(TableError, match="non-monotonic offset"):
+        records(damaged, _ARROW[opened])
+
+
 _ARROW = {pa.ipc.new_file: ARROW_FILE, pa.ipc.new_stream: ARROW_STREAM}
 
 

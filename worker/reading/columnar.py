@@ -63,7 +63,6 @@ def read_columnar(source: Source, open_batches: Open, what: str, join: Sequence[
 
     with _readable(what), closing(Grouping(source.limits, source.scratch)) as grouping:
         for each in open_batches(source, choose):
-            each.validate(full=True)
             if found[0].layout == "rows":
                 yield _series(found[0], each, join)
             else:
@@ -84,6 +83,7 @@ def parquet(source: Source, choose: Callable[[Sequence[str]], list[str]]) -> Ite
     size = max(1, min(_LONG_ROWS, BATCH_CLOSES // a_row)) if by_rows else _LONG_ROWS
     threads = source.limits.threads
     for each in made_ahead(file.iter_batches(size, columns=wanted, use_threads=threads > 1), threads):
+        each.validate(full=True)
         yield each
         opened.release()
 
@@ -118,13 +118,14 @@ def _chosen(
 
 
 def _pieces(batches: Iterable[pa.RecordBatch], opened: RandomAccess) -> Iterator[pa.RecordBatch]:
-    """Batches by parts, so that what is made of one is bounded."""
+    """Batches by parts, so that what is made of one is bounded; each is validated before a cell of it is touched."""
     for whole in batches:
         whole.validate()
         values = sum(column.values.nbytes for column in whole.columns if isinstance(column, _LISTS))
         size = max(1, min(_LONG_ROWS, BATCH_CLOSES * len(whole) // max(1, values // 8)))
         for begin in range(0, len(whole), size):
             piece = whole.slice(begin, size)
+            piece.validate(full=True)
             numbers = [
                 column.flatten()
                 for column in piece.columns
