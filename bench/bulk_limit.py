@@ -15,6 +15,7 @@ from bench.processes import APPS
 SUB_BATCHES = (16, 32, 64)
 """Rows of a run that are tried; the best counts."""
 TRIES = 4
+"""Of each."""
 
 
 @dataclass(frozen=True)

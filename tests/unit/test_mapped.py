@@ -1,12 +1,15 @@
 """A mapped file whose columns are taken into memory piece by piece."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.ragged import Doubles
+from worker.reading.columnar import arrow_file, arrow_stream
 from worker.reading.limits import Limits
 from worker.reading.sources import KEPT_BYTES, RandomAccess, Source
 
@@ -32,7 +35,7 @@ def test_what_is_fetched_is_in_memory_before_it_is_looked_at(opened: tuple[Rando
     piece = numbers.slice(PIECE, PIECE)
     before = held_of_files()
 
-    file.fetch(piece)
+    assert file.fetch(piece)
 
     assert held_of_files() - before >= piece.nbytes
 
@@ -53,10 +56,43 @@ def test_what_is_not_in_the_file_is_let_be(opened: tuple[RandomAccess, pa.Array]
     file, _ = opened
     elsewhere = pa.array(np.arange(10.0))
 
-    file.fetch(elsewhere)
-    RandomAccess(pa.BufferReader(b"")).fetch(elsewhere)
-
+    assert not file.fetch(elsewhere)
+    assert not RandomAccess(pa.BufferReader(b"")).fetch(elsewhere)
     assert elsewhere.to_pylist() == list(range(10))
+
+
+@pytest.mark.parametrize("made", ["with gaps", "packed", "long"])
+@pytest.mark.parametrize("kind", [pa.ipc.new_file, pa.ipc.new_stream])
+def test_what_cannot_be_fetched_is_let_go_as_it_is_read(made: str, kind: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "series.arrow"
+    values = np.random.default_rng(1).uniform(1, 2, PIECE * PIECES)
+    table = long_table(values) if made == "long" else table_of_lists(values, gaps=made == "with gaps")
+    options = pa.ipc.IpcWriteOptions(compression="lz4" if made == "packed" else None)
+    with path.open("wb") as out, kind(out, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=len(table) // PIECES)
+    open_batches = arrow_file if kind is pa.ipc.new_file else arrow_stream
+
+    with path.open("rb") as file:
+        before, most = held_of_files(), 0
+        for _ in open_batches(Source(file, "", Limits()), list):
+            most = max(most, held_of_files() - before)
+
+    assert most < 2 * KEPT_BYTES + 8 * MIB < path.stat().st_size
+
+
+def table_of_lists(closes: Doubles, *, gaps: bool) -> pa.Table:
+    """Series of 256 closes, one a row; with gaps every hundredth is null, and its numbers are there all the same."""
+    ends = np.arange(0, len(closes) + 1, 256, np.int32)
+    rows = np.arange(len(ends) - 1)
+    lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(closes), mask=pa.array(gaps & (rows % 100 == 0)))
+    return pa.table({"id": [f"S{row}" for row in rows], "closes": lists})
+
+
+def long_table(closes: Doubles) -> pa.Table:
+    """One close a row."""
+    days = pa.array(np.arange(len(closes), dtype=np.int32) % 256 + 19_000).cast(pa.date32())
+    ids = pa.array(np.repeat(np.arange(len(closes) // 256), 256))
+    return pa.table({"id": ids, "date": days, "close": closes})
 
 
 def held_of_files() -> int:

@@ -126,16 +126,15 @@ def _pieces(batches: Iterable[pa.RecordBatch], opened: RandomAccess) -> Iterator
         for begin in range(0, len(whole), size):
             piece = whole.slice(begin, size)
             piece.validate(full=True)
-            numbers = [
-                column.flatten()
-                for column in piece.columns
-                if isinstance(column, _LISTS) and pa.types.is_primitive(column.type.value_type)
-            ]
-            for each in numbers:
-                opened.fetch(each)
+            fetched = [opened.fetch(column.flatten()) for column in piece.columns if _lies_in_one(column)]
             yield piece
-            if not numbers:
+            if not any(fetched):
                 opened.release()
+
+
+def _lies_in_one(column: pa.Array) -> bool:
+    """Whether a column's numbers are one piece of memory, of which `flatten` makes no copy."""
+    return isinstance(column, _LISTS) and pa.types.is_primitive(column.type.value_type) and not column.null_count
 
 
 def _declared(metadata: Any, wanted: Sequence[str], limits: Limits) -> int:

@@ -98,23 +98,27 @@ class RandomAccess:
         if self._memory:
             self._memory.madvise(mmap.MADV_DONTNEED)
 
-    def fetch(self, numbers: pa.Array) -> None:
+    def fetch(self, numbers: pa.Array) -> bool:
         """
         Take a column of numbers that lies in the file into memory, at once and not page by page as it is looked at.
 
         What is written elsewhere straight from the file so takes half the time. What lies far before it is released.
+
+        Returns:
+            Whether it lies in the file; else nothing was done.
         """
         if self._memory is None or (data := numbers.buffers()[-1]) is None:
-            return
+            return False
         begin = data.address - self._begin + numbers.offset * numbers.type.bit_width // 8
         if not 0 <= begin <= begin + numbers.nbytes <= len(self._memory):  # it was unpacked
-            return
+            return False
         begin, end = begin // mmap.PAGESIZE * mmap.PAGESIZE, begin + numbers.nbytes
         if begin - self._released > 2 * KEPT_BYTES:
             self._released = begin - KEPT_BYTES
             self._memory.madvise(mmap.MADV_DONTNEED, 0, self._released)
         with suppress(OSError):  # a system that does not know how
             self._memory.madvise(_MADV_POPULATE_READ, begin, end - begin)
+        return True
 
 
 class Stream:
