@@ -18,11 +18,12 @@ from models.ragged import Floats, Ints, Ragged, faults
 from models.walk import Walk
 
 ROWS_PER_RUN = 128
-"""Rows that one run takes: of 20 closes 128 are the cheapest a row, 64 cost 7 % more, 8 nearly twice as much."""
+"""Rows that one run takes: of 20 closes 64 cost 6 % more a row than 128, 32 a fifth more, 8 twice as much."""
 DAYS_PER_RUN = 4 * 1024
 """
-Padded days that one run takes, so that what it computes stays in a core's own cache: the cheapest a row are 48 to 72
-rows of 60 closes, 24 to 36 of 120, 12 to 20 of 250, 8 to 10 of 500; 24 of 250 cost a tenth more, 64 a fifth.
+Padded days that one run takes, so that what it computes stays in a core's own cache: the cheapest a row are 48 to 96
+rows of 60 closes, 24 to 36 of 120, 16 to 20 of 250, 8 to 10 of 500. 24 of 250 cost 1 to 2 % more, and up to a tenth
+where other things are in that cache; 64 a sixth more.
 """
 FREE_PADDING_DAYS, PADDING_SHARE = 100, 0.1
 """Padded days of a run that cost no more than one more run would, and their share beyond that."""
