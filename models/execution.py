@@ -10,6 +10,7 @@ import functools
 import io
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -24,6 +25,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Session: TypeAlias = ort.InferenceSession
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 CPU_PACKAGE = "this onnxruntime is the package for the CPU; put onnxruntime-gpu in its place, as the extra gpu does"
+NO_ONNX = "its graph is made for the GPU with the package onnx, which is not here; the extra gpu brings it"
 HEAVY = frozenset({"LSTM", "RNN", "GRU", "Gemm", "MatMul"})
 """Operators that do a network's work; what is beside them is shapes and elementwise."""
 DRIVER, PROVIDER, CUDNN = "libcuda.so.1", "libonnxruntime_providers_cuda.so", "libcudnn.so.9"
@@ -62,6 +64,21 @@ class Sessions:
             return session.run(outputs, inputs)
         finally:
             self._free.append(session)
+
+
+class InTurns:
+    """A graph on a GPU, a few runs at a time: each takes memory, and more than a few are together no faster."""
+
+    AT_ONCE = 2
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._turns = threading.BoundedSemaphore(self.AT_ONCE)
+
+    def run(self, outputs: list[str], inputs: dict[str, Any]) -> Any:
+        """As a session's."""
+        with self._turns:
+            return self._session.run(outputs, inputs)
 
 
 def open_session(model: bytes, *, device: Device, device_id: int = 0, threads: int = 1, arena: bool = False) -> Session:
@@ -105,20 +122,33 @@ def _cuda_session(model: bytes, device_id: int, threads: int) -> Session:
     if CUDA not in ort.get_available_providers():
         raise ProviderUnavailable(wanted=CUDA, reason=CPU_PACKAGE)
     _preload()
-    if missing := _missing([DRIVER]):  # before onnxruntime tries, and says so in many lines and colours
-        raise ProviderUnavailable(wanted=CUDA, reason="; ".join(missing + _missing_libraries()))
-    settings = {"device_id": str(device_id), "arena_extend_strategy": "kSameAsRequested"}
+    # All of it before onnxruntime tries, and says so in many lines and colours.
+    if missing := _missing([DRIVER]) + _missing_libraries():
+        raise ProviderUnavailable(wanted=CUDA, reason="; ".join(missing))
+    if device_id >= (count := _gpus()):
+        reason = f"there is no GPU {device_id}; the driver finds {count}, numbered from 0"
+        raise ProviderUnavailable(wanted=CUDA, reason=reason)
+    # Rounded to TF32's ten bits, as onnxruntime would have it, a day after the 2,048th no longer counts.
+    settings = {"device_id": str(device_id), "arena_extend_strategy": "kSameAsRequested", "use_tf32": "0"}
+    graph = _for_cuda(model)
     try:
-        session = _session(model, [(CUDA, settings), CPU], threads)
+        session = _session(graph, [(CUDA, settings), CPU], threads)
     except Exception as error:  # onnxruntime raises several kinds where a device or a library is missing
         raise ProviderUnavailable(wanted=CUDA, reason=str(error)) from error
     if provider_of(session) != CUDA:
-        reason = "; ".join(_missing_libraries()) or "no CUDA device answered"
-        raise ProviderUnavailable(wanted=CUDA, reason=reason)
+        raise ProviderUnavailable(wanted=CUDA, reason="no CUDA device answered")
     # The CPU stays for what handles shapes; what the network computes must not end up there, node by node and silently.
     if fallen := elsewhere(session, CUDA):
         raise ProviderUnavailable(wanted=CUDA, reason=f"it leaves {', '.join(fallen)} to the CPU")
     return session
+
+
+def _for_cuda(model: bytes) -> bytes:
+    try:
+        from models.cuda_graph import for_cuda  # noqa: PLC0415  # what serves on the CPU has no onnx
+    except ImportError as error:
+        raise ProviderUnavailable(wanted=CUDA, reason=NO_ONNX) from error
+    return for_cuda(model)
 
 
 def _session(model: bytes, providers: list[Any], threads: int, *, arena: bool = False) -> Session:
@@ -145,11 +175,18 @@ def _say_once(reason: str) -> None:
 @functools.cache
 def _preload() -> None:
     """Load CUDA's libraries from their packages, if they are installed so; what it prints of others, we log."""
+    ort.set_default_logger_severity(3)  # else each session warns in colours of a plugin that nobody asked for
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         ort.preload_dlls()
     for line in said.getvalue().splitlines():
         log.info("CUDA: %s", line)
+
+
+def _gpus() -> int:
+    """How many the driver finds."""
+    driver, count = ctypes.CDLL(DRIVER), ctypes.c_int()
+    return 0 if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) else count.value
 
 
 def _missing_libraries() -> list[str]:

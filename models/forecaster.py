@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -12,23 +12,14 @@ import numpy as np
 from models.bounds import MAX_DAYS
 from models.bundle import Bundle, Card, read_bundle
 from models.errors import BundleError, EmptyRequest, InvalidSeries, ModelError, ProviderUnavailable, SeriesFault
-from models.execution import CPU, Device, Session, Sessions, open_session, provider_of
+from models.execution import CPU, Device, InTurns, Session, Sessions, open_session, provider_of
 from models.gates import Gates
 from models.ragged import Floats, Ints, Ragged, faults
+from models.runs import ON_CPU, ON_GPU, batches
 from models.walk import Walk
 
-ROWS_PER_RUN = 128
-"""Rows that one run takes: of 20 closes 64 cost 6 % more a row than 128, 32 a fifth more, 8 twice as much."""
-DAYS_PER_RUN = 4 * 1024
-"""
-Padded days that one run takes, so that what it computes stays in a core's own cache: the cheapest a row are 48 to 96
-rows of 60 closes, 24 to 36 of 120, 16 to 20 of 250, 8 to 10 of 500. 24 of 250 cost 1 to 2 % more, and up to a tenth
-where other things are in that cache; 64 a sixth more.
-"""
-FREE_PADDING_DAYS, PADDING_SHARE = 100, 0.1
-"""Padded days of a run that cost no more than one more run would, and their share beyond that."""
-WARM_UP_SHAPES = tuple((rows, days) for rows in (1, 8, 64) for days in (2, 60, 250))
-"""Rows and days of the runs that serving makes, from a single short row to a full run of a year."""
+WARM_UP_ROWS, WARM_UP_DAYS = (1, 8, 64), (2, 60, 250)
+"""Of the runs that serving makes, from a single short row to a full run of a year."""
 GOLDEN_TOLERANCE = 2e-5
 """Greatest relative difference from PyTorch's own answers; processors differ by less than a tenth of it."""
 
@@ -64,9 +55,11 @@ class Forecaster:
     Attributes:
         card: Of its bundle.
         provider: The execution provider that runs it.
+        bounds: Of a run there.
         ran: Who is told of its runs, if anybody.
         lost: Who is told when its device fails, if anybody.
-        walk: The same weights' every-day graph, as ready as the forecaster.
+        walk: The same weights' every-day graph, as ready as the forecaster. It runs on the CPU whatever the forecaster
+            runs on: people ask for it a series at a time, which on a GPU takes longer.
     """
 
     def __init__(
@@ -96,14 +89,16 @@ class Forecaster:
         try:
             session = open_session(bundle.model, device=device, device_id=device_id, threads=threads, arena=in_bulk)
             self.provider = provider_of(session)
+            self.bounds = ON_CPU if self.provider == CPU else ON_GPU
             self._check_signature(session, bundle.path)
-            keeping = in_bulk and self.provider == CPU
-            self._session = Sessions(session, bundle.model, threads=threads) if keeping else session
+            self._session: Session | Sessions | InTurns = session
+            if self.provider != CPU:
+                self._session = InTurns(session)
+            elif in_bulk:
+                self._session = Sessions(session, bundle.model, threads=threads)
             self._warm_up()
             self._replay_golden_samples(bundle.path)
-            self.walk = Walk.of(
-                bundle.path, bundle.card, bundle.walk, device=device, device_id=device_id, threads=threads
-            )
+            self.walk = Walk.of(bundle.path, bundle.card, bundle.walk, threads=threads)
         except ModelError:
             raise
         except Exception as error:  # onnxruntime's errors have no base in common but this
@@ -146,12 +141,12 @@ class Forecaster:
 
         Args:
             rows: Closes in quote currency, oldest first; B rows. Those of like length run together, wherever they are.
-            before_each: Called before each run of the graph, of `ROWS_PER_RUN` rows at most; what it raises ends them.
+            before_each: Called before each run of the graph, as `models.runs` bounds it; what it raises ends them.
         """
         if os.getpid() != self._pid:
             raise RuntimeError("a forecaster was carried across a fork; make one in each process")
         quantiles = np.empty((len(rows), len(self.card.levels)), np.float32)
-        for batch in _batches(rows.lengths):
+        for batch in batches(rows.lengths, self.bounds):
             if before_each:
                 before_each()
             quantiles[batch] = self._timed(*rows.padded(batch))
@@ -208,9 +203,11 @@ class Forecaster:
             raise BundleError(path=path, reason=f"the graph gives {last} quantiles, its card has the levels {levels}")
 
     def _warm_up(self) -> None:
-        for rows, days in WARM_UP_SHAPES:
+        for days in WARM_UP_DAYS:
             days_taken = max(days, self.card.min_days)
-            self.run(Ragged.of([np.linspace(100, 101, days_taken)] * rows))
+            fullest = min(self.bounds.rows, self.bounds.days // days_taken)
+            for rows in sorted({*WARM_UP_ROWS, fullest}):
+                self.run(Ragged.of([np.linspace(100, 101, days_taken)] * rows))
 
     def _replay_golden_samples(self, path: Path) -> None:
         golden = self.card.golden
@@ -221,22 +218,3 @@ class Forecaster:
         worst = float(np.max(np.abs(answered - wanted) / np.abs(wanted)))
         if not worst <= GOLDEN_TOLERANCE:
             raise BundleError(path=path, reason=f"its golden samples come out {worst:.2g} off, relatively")
-
-
-def _batches(lengths: Ints) -> Iterator[Ints | slice]:
-    """Row numbers, those of like length together, in runs of bounded size and little padding; slices if all are so."""
-    if len(lengths) == 1 or (lengths == lengths[0]).all():
-        most = min(ROWS_PER_RUN, max(1, DAYS_PER_RUN // int(lengths[0])))
-        for start in range(0, len(lengths), most):
-            yield slice(start, min(start + most, len(lengths)))
-        return
-    order = np.argsort(lengths, kind="stable")[::-1]
-    start = 0
-    while start < len(order):
-        longest = int(lengths[order[start]])
-        run = order[start : start + min(ROWS_PER_RUN, max(1, DAYS_PER_RUN // longest))]
-        padding = np.cumsum(longest - lengths[run])
-        allowed = np.maximum(FREE_PADDING_DAYS, PADDING_SHARE * longest * np.arange(1, len(run) + 1))
-        fitting = run[: len(run) if (padding <= allowed).all() else int(np.argmax(padding > allowed))]
-        yield fitting
-        start += len(fitting)

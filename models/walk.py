@@ -13,7 +13,7 @@ import numpy as np
 
 from models.bundle import Card, read_card, read_walk
 from models.errors import BundleError, ModelError
-from models.execution import Device, open_session
+from models.execution import open_session
 from models.measures import LEVELS
 from models.ragged import Doubles, Floats
 
@@ -24,48 +24,38 @@ _WINDOWS_PER_RUN = 64
 class Walk:
     """The every-day forecaster of a bundle; its `quantiles` is a rule as `models.evaluate` takes it."""
 
-    def __init__(
-        self, graph: bytes, min_days: int, *, device: Device = "cpu", device_id: int = 0, threads: int = 1
-    ) -> None:
+    def __init__(self, graph: bytes, min_days: int, *, threads: int = 1) -> None:
         """
         Open a graph.
 
         Args:
             graph: `walk.onnx`.
             min_days: Closes before its first forecast, that day's own among them.
-            device: As for `models.execution.open_session`, and so the rest.
-            device_id: Of the GPU.
             threads: Of a run.
-
-        Raises:
-            ProviderUnavailable: The device asked for did not load.
         """
-        self._session = open_session(graph, device=device, device_id=device_id, threads=threads)
+        self._session = open_session(graph, device="cpu", threads=threads)
         self.min_days = min_days
         shapes: dict[str, list[Any]] = {put.name: put.shape for put in self._session.get_inputs()}
         self._state_size: int = shapes["state"][1] if "state" in shapes else min_days - 1
         self._recurrent = "state" in shapes
 
     @classmethod
-    def open(cls, path: Path, *, device: Device = "cpu", device_id: int = 0, threads: int = 1) -> "Walk":
+    def open(cls, path: Path) -> "Walk":
         """
         The walk of the bundle in a folder, verified and checked against its golden samples.
 
         Raises:
             BundleError: It is missing, changed, or does not answer as it did when exported.
-            ProviderUnavailable: The device asked for did not load.
         """
         card = read_card(path)
         graph = read_walk(path, card)
-        return cls.of(path, card, graph, device=device, device_id=device_id, threads=threads)
+        return cls.of(path, card, graph)
 
     @classmethod
-    def of(
-        cls, path: Path, card: Card, graph: bytes, *, device: Device = "cpu", device_id: int = 0, threads: int = 1
-    ) -> "Walk":
+    def of(cls, path: Path, card: Card, graph: bytes, *, threads: int = 1) -> "Walk":
         """The walk of a bundle whose files are read and verified; errors as for `open`."""
         try:
-            walk = cls(graph, card.min_days, device=device, device_id=device_id, threads=threads)
+            walk = cls(graph, card.min_days, threads=threads)
             worst = float(np.max([walk._off(*sample) for sample in _samples(card)]))
         except ModelError:
             raise

@@ -17,12 +17,13 @@ from typing import NamedTuple
 from models.execution import CPU
 from models.forecaster import Forecaster
 from models.ragged import Floats, Ragged
+from models.runs import ON_GPU
 from models.together import run_together
 
 MOST_ROWS, MOST_DAYS = 256, 16 * 1024
 """
 Rows and closes of a shared run, which takes ten milliseconds then; a request with more runs by itself. They are several
-runs of the graph, since it and Python push each other out of the caches.
+runs of the graph, since it and Python push each other out of the caches. On a GPU they are as many as one run takes.
 """
 SHORT_ROWS, SHORT_DAYS = 64, 8 * 1024
 """Rows and closes of a short request, which takes some milliseconds at most."""
@@ -87,7 +88,7 @@ class Gathering:
     def __call__(self, forecaster: Forecaster, rows: Ragged) -> "asyncio.Future[Ran]":
         """What a model answers to rows that its `faults` has passed; raises what it raises for these rows alone."""
         one = _Waiting(rows, len(rows), len(rows.values), self._loop.create_future())
-        if self._leaves_the_loop(one):
+        if self._leaves_the_loop(forecaster, one):
             self._run_in_thread(forecaster, [one])
         elif queue := self._waiting.get(forecaster):
             queue.append(one)
@@ -97,13 +98,14 @@ class Gathering:
                 self._loop.call_soon(self._start, forecaster)
         return one.answer
 
-    def _leaves_the_loop(self, one: _Waiting) -> bool:
+    def _leaves_the_loop(self, forecaster: Forecaster, one: _Waiting) -> bool:
         """Whether a request runs in a thread by itself; takes note of a short one, for which long ones make way."""
         now = self._loop.time()
         if one.own_rows <= SHORT_ROWS and one.days <= SHORT_DAYS:
             self._makes_way_until = now + AMONG_SHORT_S
             return False
-        return one.own_rows > MOST_ROWS or one.days > MOST_DAYS or now < self._makes_way_until
+        most_rows, most_days = _most(forecaster)
+        return one.own_rows > most_rows or one.days > most_days or now < self._makes_way_until
 
     def _start(self, forecaster: Forecaster) -> None:
         """Run for those that wait: as many as share a run, and the others in the next turn."""
@@ -125,10 +127,11 @@ class Gathering:
     def _next(self, forecaster: Forecaster) -> list[_Waiting]:
         """The first that wait, as many as share a run, without those that nobody waits for any more."""
         queue = [each for each in self._waiting.pop(forecaster, ()) if not each.answer.done()]
+        most_rows, most_days = _most(forecaster)
         rows = days = taken = 0
         for each in queue:
             rows, days = rows + each.own_rows, days + each.days
-            if rows > MOST_ROWS or days > MOST_DAYS:
+            if rows > most_rows or days > most_days:
                 break
             taken += 1
         if taken < len(queue):
@@ -152,6 +155,11 @@ class Gathering:
         for each, answer in zip(batch, answers, strict=True):
             _settle(each, answer if isinstance(answer, Exception) else Ran(answer, rows, ns))
         self._seen(forecaster, rows, ns)
+
+
+def _most(forecaster: Forecaster) -> tuple[int, int]:
+    """Rows and closes of a shared run."""
+    return (MOST_ROWS, MOST_DAYS) if forecaster.provider == CPU else (ON_GPU.rows, ON_GPU.days)
 
 
 def _timed(forecaster: Forecaster, batch: list[_Waiting]) -> Timed:

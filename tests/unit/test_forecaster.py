@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 from models.bounds import MAX_DAYS
 from models.bundle import read_bundle
 from models.errors import EmptyRequest, InvalidSeries, ProviderUnavailable
-from models.execution import CPU, CUDA, Sessions, elsewhere, open_session
+from models.execution import CPU, CUDA, InTurns, Sessions, _for_cuda, elsewhere, open_session
 from models.forecaster import Forecaster
 from models.ragged import Floats, Ragged
 from models.repository import Repository
@@ -176,6 +177,38 @@ def test_a_session_that_runs_is_not_given_to_another_and_comes_back(models: Repo
     assert quantiles.shape == (1, 9)
     assert len(sessions._free) == 2
     assert sessions._free[-1] is first
+
+
+def test_a_gpu_runs_a_few_at_a_time() -> None:
+    on, most, all_there = 0, 0, threading.Barrier(InTurns.AT_ONCE)
+    lock = threading.Lock()
+
+    class Slow:
+        """Stands for a session on a GPU."""
+
+        def run(self, outputs: list[str], inputs: dict[str, object]) -> object:
+            nonlocal on, most
+            with lock:
+                on += 1
+                most = max(most, on)
+            all_there.wait(10)  # as many as may run do run at once
+            with lock:
+                on -= 1
+            return outputs, inputs
+
+    in_turns = InTurns(Slow())
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda row: in_turns.run(["quantiles"], {"row": row}), range(8 * InTurns.AT_ONCE)))
+
+    assert answers == [(["quantiles"], {"row": row}) for row in range(8 * InTurns.AT_ONCE)]
+    assert most == InTurns.AT_ONCE
+
+
+def test_a_gpu_without_what_makes_its_graphs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "models.cuda_graph", None)
+
+    with pytest.raises(ProviderUnavailable, match="package onnx, which is not here; the extra gpu brings it"):
+        _for_cuda(b"")
 
 
 def test_operators_that_end_up_on_another_provider_are_named(models: Repository) -> None:

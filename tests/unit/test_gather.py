@@ -153,6 +153,17 @@ def test_while_a_gpu_runs_the_next_run_gathers() -> None:
     assert all(name.startswith("long") for name in model.threads)
 
 
+def test_on_a_gpu_as_many_share_a_run_as_one_run_takes() -> None:
+    model, requests = Doubling(CUDA), 2 * MOST_ROWS + 5
+
+    async def test(gather: Gathering) -> None:
+        await asyncio.gather(*(gather(model, rows_of(100 + turn)) for turn in range(requests)))
+
+    on_a_loop(test)
+
+    assert [len(run) for run in model.runs] == [requests]
+
+
 def test_whoever_has_gone_is_not_run_for() -> None:
     model = Doubling()
 

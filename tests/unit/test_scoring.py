@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.forecaster import ROWS_PER_RUN
 from models.ragged import Ragged
 from models.repository import Repository
+from models.runs import ON_CPU
 from worker.scoring import RESULT_SCHEMA, Unwanted, count_failed, score, set_aside
 from worker.tables import CHUNK_SCHEMA
 
@@ -82,7 +82,7 @@ def test_a_chunk_that_is_no_longer_wanted_is_left_at_the_next_run(models: Reposi
     asked = iter([True, False])
 
     with pytest.raises(Unwanted):
-        score(models.get("lstm"), chunk(walks([60] * 3 * ROWS_PER_RUN)), still_wanted=lambda: next(asked))
+        score(models.get("lstm"), chunk(walks([60] * 3 * ON_CPU.rows)), still_wanted=lambda: next(asked))
 
 
 def test_a_chunk_set_aside_keeps_the_errors_that_it_had() -> None:
