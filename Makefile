@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 DOCKER_COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check train fast drills chaos schemathesis bench bench-bulk bench-queue overload soak soak-jobs figures screenshots e2e sbom audit clean lock
+.PHONY: help up test check train fast drills chaos schemathesis bench bench-bulk gpu bench-gpu bench-queue overload soak soak-jobs figures screenshots e2e sbom audit clean lock
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,6 +43,16 @@ bench: $(VENV)/dev ## measure the service beside its peers, with the same graph;
 
 bench-bulk: $(VENV)/dev ## measure bulk jobs end to end beside bare onnxruntime: speed, memory, fairness; a quarter of an hour
 	$(BIN)/python -m bench.bulk $(ARGS)
+
+build/gpu:
+	@$(PYTHON) -m venv build/gpu && build/gpu/bin/python -m pip install --disable-pip-version-check -qq -e '.[gpu,dev]'
+	@touch $@
+
+gpu: build/gpu ## check forecasts on this machine's GPU, in a venv of their own of several GB
+	build/gpu/bin/python -m pytest -m drill tests/gpu $(ARGS)
+
+bench-gpu: build/gpu ## measure the graph on this machine's GPU beside a core
+	build/gpu/bin/python -m bench.gpu $(ARGS)
 
 bench-queue: $(VENV)/dev ## how many chunks a second the ledger bears, and what more machines would do
 	$(BIN)/python -m bench.queue_bears $(ARGS)

@@ -19,7 +19,11 @@ rm -rf onnxruntime/capi/libonnxruntime.so.* onnxruntime/transformers onnxruntime
 rm -rf numpy/f2py
 
 # Named as dependencies and imported by nothing that runs here: colours for source code, messages of training tools.
-rm -rf pygments google/protobuf google/_upb flatbuffers
+rm -rf pygments flatbuffers
+test -d onnx || rm -rf google/protobuf google/_upb
+
+# onnx, which only the image for GPUs has: test data and an interpreter of its own.
+rm -rf onnx/backend onnx/reference
 
 # plotly: the pages need its JavaScript and none of its Python.
 find plotly -type f ! -name plotly.min.js -delete

@@ -10,6 +10,7 @@ import functools
 import io
 import logging
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -30,6 +31,8 @@ HEAVY = frozenset({"LSTM", "RNN", "GRU", "Gemm", "MatMul"})
 """Operators that do a network's work; what is beside them is shapes and elementwise."""
 DRIVER, PROVIDER, CUDNN = "libcuda.so.1", "libonnxruntime_providers_cuda.so", "libcudnn.so.9"
 """The driver; what onnxruntime loads for CUDA, and with it the libraries it was linked to; what that loads by name."""
+_FAILURE = re.compile(r"\bCU\w+ failure \d+: [^;\n]+|Failed to allocate memory for requested buffer of size \d+")
+"""As `CUDA failure 2: out of memory`."""
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +72,7 @@ class Sessions:
 class InTurns:
     """A graph on a GPU, a few runs at a time: each takes memory, and more than a few are together no faster."""
 
-    AT_ONCE = 2
+    AT_ONCE = 4
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -111,6 +114,12 @@ def provider_of(session: Session) -> str:
     return str(session.get_providers()[0])
 
 
+def in_short(error: Exception) -> str:
+    """What onnxruntime says of a device, without the places in its source and the types around it."""
+    said = _FAILURE.search(str(error))
+    return said[0].strip() if said else str(error)
+
+
 def elsewhere(session: Session, provider: str) -> list[str]:
     """The operators that do a network's work and that a session runs on another provider than this one."""
     parts = session.get_provider_graph_assignment_info()
@@ -128,13 +137,13 @@ def _cuda_session(model: bytes, device_id: int, threads: int) -> Session:
     if device_id >= (count := _gpus()):
         reason = f"there is no GPU {device_id}; the driver finds {count}, numbered from 0"
         raise ProviderUnavailable(wanted=CUDA, reason=reason)
-    # Rounded to TF32's ten bits, as onnxruntime would have it, a day after the 2,048th no longer counts.
+    # onnxruntime's default rounds what is multiplied to TF32's ten bits; float32 is as near to the CPU as CPUs are.
     settings = {"device_id": str(device_id), "arena_extend_strategy": "kSameAsRequested", "use_tf32": "0"}
     graph = _for_cuda(model)
     try:
         session = _session(graph, [(CUDA, settings), CPU], threads)
     except Exception as error:  # onnxruntime raises several kinds where a device or a library is missing
-        raise ProviderUnavailable(wanted=CUDA, reason=str(error)) from error
+        raise ProviderUnavailable(wanted=CUDA, reason=in_short(error)) from error
     if provider_of(session) != CUDA:
         raise ProviderUnavailable(wanted=CUDA, reason="no CUDA device answered")
     # The CPU stays for what handles shapes; what the network computes must not end up there, node by node and silently.

@@ -12,7 +12,7 @@ import numpy as np
 from models.bounds import MAX_DAYS
 from models.bundle import Bundle, Card, read_bundle
 from models.errors import BundleError, EmptyRequest, InvalidSeries, ModelError, ProviderUnavailable, SeriesFault
-from models.execution import CPU, Device, InTurns, Session, Sessions, open_session, provider_of
+from models.execution import CPU, Device, InTurns, Session, Sessions, in_short, open_session, provider_of
 from models.gates import Gates
 from models.ragged import Floats, Ints, Ragged, faults
 from models.runs import ON_CPU, ON_GPU, batches
@@ -179,7 +179,7 @@ class Forecaster:
         except Exception as error:  # onnxruntime's errors have no base in common but this
             if self.provider == CPU:
                 raise
-            lost = ProviderUnavailable(wanted=self.provider, reason=f"it failed while it ran: {error}")
+            lost = ProviderUnavailable(wanted=self.provider, reason=f"it failed while it ran: {in_short(error)}")
             if self.lost:
                 self.lost(self, lost)
             raise lost from error

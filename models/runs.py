@@ -32,10 +32,11 @@ what a run computes stays in a core's own cache: the cheapest a row are 48 to 96
 to 20 of 250, 8 to 10 of 500. 24 of 250 cost 1 to 2 % more, and up to a tenth where other things are in that cache; 64 a
 sixth more.
 """
-ON_GPU: Final = Bounds(rows=8192, days=2**20, free_padding_days=2**17, padding_share=0.1)
+ON_GPU: Final = Bounds(rows=4096, days=2**18, free_padding_days=2**17, padding_share=0.1)
 """
 A run on an H100 takes 1.4 ms, 15 us for each day of its longest row, whatever the rows, and some 8 ns a padded day: so
-one more run costs as much as 200,000 days of padding. Of 60 closes 8,192 rows cost a third less a row than 4,096.
+one more run costs as much as 200,000 days of padding. Four times as large, alone they are half as fast again, and no
+faster where a few threads run them; they take four times the memory.
 """
 
 

@@ -14,7 +14,7 @@ import pytest
 from models.bounds import MAX_DAYS
 from models.bundle import read_bundle
 from models.errors import EmptyRequest, InvalidSeries, ProviderUnavailable
-from models.execution import CPU, CUDA, InTurns, Sessions, _for_cuda, elsewhere, open_session
+from models.execution import CPU, CUDA, InTurns, Sessions, _for_cuda, elsewhere, in_short, open_session
 from models.forecaster import Forecaster
 from models.ragged import Floats, Ragged
 from models.repository import Repository
@@ -209,6 +209,30 @@ def test_a_gpu_without_what_makes_its_graphs_is_refused(monkeypatch: pytest.Monk
 
     with pytest.raises(ProviderUnavailable, match="package onnx, which is not here; the extra gpu brings it"):
         _for_cuda(b"")
+
+
+@pytest.mark.parametrize(
+    ("said", "short"),
+    [
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : cuda_call.cc:154 void onnxruntime::CudaCall(ERRTYPE, const char*) [with "
+            "ERRTYPE = cublasStatus_t; bool THRW = true] CUBLAS failure 3: the resource allocation failed ; GPU=0 ; "
+            "hostname=vm ; file=cuda_stream_handle.cc ; line=79 ; expr=cublasCreate(&cublas_handle_); ",
+            "CUBLAS failure 3: the resource allocation failed",
+        ),
+        (
+            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Add node. "
+            "bfc_arena.cc:359 void* BFCArena::AllocateRawInternal(size_t) Failed to allocate memory for requested "
+            "buffer of size 4194304\n",
+            "Failed to allocate memory for requested buffer of size 4194304",
+        ),
+        ("CUDA failure 719: unspecified launch failure", "CUDA failure 719: unspecified launch failure"),
+        ("something else", "something else"),
+    ],
+    ids=["cublas", "memory", "launch", "else"],
+)
+def test_of_what_onnxruntime_says_of_a_device_the_failure_is_told(said: str, short: str) -> None:
+    assert in_short(RuntimeError(said)) == short
 
 
 def test_operators_that_end_up_on_another_provider_are_named(models: Repository) -> None:
