@@ -36,7 +36,7 @@ def test_it_answers_as_the_bundle_does_but_for_rounding(models: Repository, name
 
     assert [node.op_type for node in onnx.load_from_string(rewritten).graph.node].count("RNN") == (name == "rnn")
     onnx.checker.check_model(onnx.load_from_string(rewritten))
-    for rows in (*([row] for row in walks(LENGTHS)), walks([*LENGTHS, *range(60, 300, 7)])):
+    for rows in (*([row] for row in walks(LENGTHS)), walks([*range(60, 300, 7)])):
         found, wanted = answers(rewritten, rows), answers(model, rows)
         assert float(np.abs(found / wanted - 1).max()) < ROUNDING
         assert (np.diff(found) >= 0).all()
