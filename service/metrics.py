@@ -31,7 +31,11 @@ REJECTIONS = Definition(
     "Requests answered with a problem, by the last part of its type; `GET /problems` lists them.",
 )  # fmt: skip
 BATCH_ROWS = Definition(
-    "nextday_batch_rows", "histogram", (), "Rows of one run of the graph.", (1, 2, 4, 8, 16, 32, 64, 128)
+    "nextday_batch_rows",
+    "histogram",
+    (),
+    "Rows of one run of the graph.",
+    (1, 2, 4, 8, 16, 32, 64, 128, 512, 2048, 4096),
 )
 PAD_RATIO = Definition(
     "nextday_pad_ratio", "histogram", (), "Share of a run's days that are padding.",

@@ -13,7 +13,7 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.abc import MetaPathFinder
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import DupFd
@@ -26,6 +26,7 @@ from models.errors import NextdayError
 from worker.errors import TableError, UploadTooLarge
 from worker.job_requests import JobOptions
 from worker.reading.formats import COLUMNAR_TYPES, by_suffix, read
+from worker.reading.grouping import Scattered
 from worker.reading.limits import Limits
 from worker.reading.sources import Source
 from worker.references import Reference, open_reference
@@ -134,14 +135,24 @@ def convert(task: Task, upload: BinaryIO | None, sink: BinaryIO) -> Report:
             raise UploadTooLarge(what=what, most=task.max_bytes, setting="max_job_bytes")
         file, media_type, encoding = opened.file, opened.media_type, opened.encoding
         fingerprint, size_bytes = opened.fingerprint, opened.size_bytes
+    source = Source(file, encoding, task.limits, task.folder, side_by_side=True)
     with _in_memory(task.memory_bytes):
-        batches, options = read(Source(file, encoding, task.limits, task.folder), media_type, task.join)
-        plan = write_chunks(
-            batches, sink, chunk_rows=task.chunk_rows, chunk_closes=task.chunk_closes, limits=task.limits
-        )
+        try:
+            plan, options = _written(source, media_type, task, sink)
+        except Scattered:  # from the start, and without haste
+            for each in (file, sink):
+                each.seek(0)
+            sink.truncate()
+            plan, options = _written(replace(source, side_by_side=False), media_type, task, sink)
     if task.reference and open_reference(task.reference, task.prefixes).fingerprint != fingerprint:
         raise TableError(f"{task.reference.uri[:200]!r} changed while it was read; try again")
     return Report(plan, options, fingerprint, size_bytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def _written(source: Source, media_type: str, task: Task, sink: BinaryIO) -> tuple[Plan, JobOptions | None]:
+    batches, options = read(source, media_type, task.join)
+    plan = write_chunks(batches, sink, chunk_rows=task.chunk_rows, chunk_closes=task.chunk_closes, limits=task.limits)
+    return plan, options
 
 
 def run(task: Task, upload: Handle | None, sink: Handle, answer: Connection) -> None:

@@ -46,6 +46,7 @@ def read_columnar(source: Source, open_batches: Open, what: str, join: Sequence[
     Raises:
         TableError: It cannot be read.
         UploadTooLarge: It has more than is taken.
+        Scattered: As for `Grouping`.
     """
     found: list[Header] = []
 
@@ -61,12 +62,13 @@ def read_columnar(source: Source, open_batches: Open, what: str, join: Sequence[
             raise TableError(f"column {twice[0][:60]!r} is there twice; each name stands once")
         return wanted
 
-    with _readable(what), closing(Grouping(source.limits, source.scratch)) as grouping:
+    with _readable(what), closing(Grouping(source)) as grouping:
         for each in open_batches(source, choose):
             if found[0].layout == "rows":
                 yield _series(found[0], each, join)
             else:
                 grouping.add(_long(found[0], each, join))
+                yield from grouping.whole()
         yield from grouping.batches()
 
 

@@ -8,7 +8,7 @@ fault can be quoted as it stands in the upload, with its line.
 import csv
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +91,8 @@ def read_csv(source: Source, join: Sequence[str]) -> Batches:
         parse: Callable[[Lines], pa.RecordBatch] = functools.partial(_series_rows, header, named)
         yield from in_order(parse, blocks, source.limits.threads)
         return
+    if header.layout == "wide":  # each block has all series
+        source = replace(source, side_by_side=False)
     cells = functools.partial(_long_cells if header.layout == "long" else _wide_cells, header, named)
     yield from grouped(source, in_order(cells, blocks, source.limits.threads))
 

@@ -4,6 +4,10 @@ The long layout, a row a series and day: rows in any order become series, in mem
 Rows that count are records of 16 bytes: number of the series in order of first appearance, day, close. Beyond
 `HELD_RECORDS` they go to a scratch file, each run of them sorted by series; at the end a range of series is read from
 all runs at a time, sorted by day, and checked.
+
+Most tables have the rows of a series side by side. Then a series is whole once the next one begins, which saves all of
+that. Nothing says so of a table beforehand: where a series comes back that was given already, whoever reads starts
+again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +23,6 @@ import pyarrow.compute as pc
 from models.bounds import MAX_DAYS
 from models.ragged import Doubles, Flags, Ints
 from worker.errors import TableError
-from worker.reading.limits import Limits
 from worker.reading.series import Batches, batch, lists
 from worker.reading.sources import Source
 
@@ -77,21 +80,26 @@ class _Run:
         return np.frombuffer(file.read((end - start) * _RECORD.itemsize), _RECORD)
 
 
+class Scattered(Exception):
+    """A series came back that had been given as whole."""
+
+
 class Grouping:
     """Takes rows, then gives series."""
 
-    def __init__(self, limits: Limits, scratch: Callable[[], BinaryIO], wanted: str = "2026-11-20") -> None:
+    def __init__(self, source: Source, wanted: str = "2026-11-20") -> None:
         """
         Hold nothing yet.
 
         Args:
-            limits: That series and closes are held to.
-            scratch: Opens a scratch file, if one is needed.
+            source: Whose limits hold, where a scratch file may be, and whether series may be given early.
             wanted: What a date looks like.
         """
-        self._limits = limits
-        self._scratch = scratch
+        self._limits = source.limits
+        self._scratch = source.scratch
         self._wanted = wanted
+        self._side_by_side = source.side_by_side
+        self._given = 0
         self._numbers: dict[str, int] = {}
         self._names: list[pa.Array] = []
         self._counts = np.zeros(0, np.int64)
@@ -112,11 +120,13 @@ class Grouping:
 
         Raises:
             UploadTooLarge: There are more series or closes than are taken.
+            Scattered: As the class says.
         """
         self._joined_types = self._joined_types or {name: column.type for name, column in cells.joined.items()}
         if not len(cells.closes):
             return
         numbers = self._number(cells.ids.dictionary)
+        self._check_given(int(numbers.min()))
         series = numbers[cells.ids.indices.to_numpy()]
         self._dated = self._dated or bool((cells.days != NO_DAY).any())
         self._first_date = self._first_date or cells.quote(0)[1]
@@ -134,13 +144,31 @@ class Grouping:
     def refuse(self, name: str, message: str) -> None:
         """Give a series a fault that comes before all others; the series is there from now on."""
         number = int(self._number(pa.array([name]))[0])
+        self._check_given(number)
         if self._fault_days[number] > NO_DAY - 1:
             self._fault_days[number] = NO_DAY - 1
             self._faults[number] = message
 
+    def whole(self) -> Batches:
+        """The series before the last one, where all rows that are held lie side by side: they are let go."""
+        if not self._side_by_side or not self._held_count or not self._dated:
+            return
+        records = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
+        series = records["series"]
+        if self._joined_types or self._runs or not (series[1:] >= series[:-1]).all():
+            self._side_by_side = False
+            return
+        last = int(series[-1])
+        if last > self._given:
+            end = int(np.searchsorted(series, last))
+            yield self._batch(self._given, last, records[:end], {})
+            records = records[end:].copy()
+            self._given = last
+        self._held, self._held_count = [records], len(records)
+
     def batches(self) -> Batches:
         """
-        The series, in order of first appearance.
+        The series, or what is left of them, in order of first appearance.
 
         Raises:
             TableError: There is no date that can be read.
@@ -148,14 +176,12 @@ class Grouping:
         if self._first_date and not self._dated:
             raise TableError(f"column `date` holds no date, but {self._first_date}; a date looks like {self._wanted}")
         self._flush(spill=bool(self._runs))
-        names = self._all_names()
-        joined = self._joined_rows()
-        marks = -(-len(names) // SERIES_A_MARK)
-        for first, last in self._ranges(marks):
+        joined, count = self._joined_rows(), len(self._numbers)
+        for first, last in self._ranges(self._given // SERIES_A_MARK, -(-count // SERIES_A_MARK)):
             parts = [run.part(first, last, self._file) for run in self._runs]
             records = np.concatenate(parts) if parts else _NONE
-            begin, end = first * SERIES_A_MARK, min(last * SERIES_A_MARK, len(names))
-            yield self._batch(names, begin, end, records, joined)
+            begin, end = max(first * SERIES_A_MARK, self._given), min(last * SERIES_A_MARK, count)
+            yield self._batch(begin, end, records, joined)
 
     def close(self) -> None:
         """Let the scratch file go."""
@@ -168,17 +194,19 @@ class Grouping:
         if first is None:
             return self._number_one_by_one(names)
         # Where rows are sorted by date, the series of a day come in the order of the day before.
-        known = self._all_names()[first : first + len(names)]
+        known = self._names_of(first, first + len(names))
         if not names[: len(known)].equals(known):
             return self._number_one_by_one(names)
         rest = self._number(names[len(known) :]) if len(known) < len(names) else np.empty(0, np.int64)
         return np.concatenate([np.arange(first, first + len(known)), rest])
 
-    def _all_names(self) -> pa.Array:
-        """The names of all series, in the order of their numbers."""
-        if len(self._names) != 1:
-            self._names = [pa.concat_arrays([pa.array([], pa.string()), *self._names])]
-        return self._names[0]
+    def _names_of(self, begin: int, end: int) -> pa.Array:
+        """The names of some series, as far as there are so many, in the order of their numbers."""
+        return pa.chunked_array(self._names, pa.string()).slice(begin, end - begin).combine_chunks()
+
+    def _check_given(self, lowest: int) -> None:
+        if lowest < self._given:
+            raise Scattered
 
     def _number_one_by_one(self, names: pa.Array) -> Ints:
         known, before = self._numbers, len(self._numbers)
@@ -248,24 +276,22 @@ class Grouping:
         self._runs.append(_Run(marks, None, self._spilt))
         self._spilt += len(records)
 
-    def _ranges(self, marks: int) -> Iterator[tuple[int, int]]:
+    def _ranges(self, begin: int, marks: int) -> Iterator[tuple[int, int]]:
         """Marks from which to which there are about as many records as are made into series at a time."""
         counts = np.zeros(marks, np.int64)
         for run in self._runs:
             own = np.diff(run.marks)[:marks]
             counts[: len(own)] += own
-        first = held = 0
-        for mark in range(marks):
+        first, held = begin, 0
+        for mark in range(begin, marks):
             if held and held + counts[mark] > RANGE_RECORDS:
                 yield first, mark
                 first, held = mark, 0
             held += int(counts[mark])
-        if marks:
+        if first < marks:
             yield first, marks
 
-    def _batch(
-        self, names: pa.Array, begin: int, end: int, records: Records, joined: dict[str, pa.Array]
-    ) -> pa.RecordBatch:
+    def _batch(self, begin: int, end: int, records: Records, joined: dict[str, pa.Array]) -> pa.RecordBatch:
         """The series of a range out of their records."""
         records = _by_series_and_day(records)
         rows, days = records["series"].astype(np.int64) - begin, records["day"]
@@ -276,7 +302,7 @@ class Grouping:
         blank = lengths == 0
         blank[list(faults)] = True
         return batch(
-            names[begin:end],
+            self._names_of(begin, end),
             pc.if_else(pa.array(blank), pa.scalar(None, pa.string()), as_ofs.cast(pa.string())),
             lists(np.ascontiguousarray(records["close"]), lengths),
             faults,
@@ -340,15 +366,19 @@ def grouped(source: Source, parts: Iterable[tuple[Iterable[Cells], Iterable[tupl
     The series of a long table.
 
     Args:
-        source: Whose limits hold, and where a scratch file may be.
+        source: As `Grouping` takes it.
         parts: Rows of it, each part with those that were refused: the series' name, and what is wrong.
+
+    Raises:
+        Scattered: As for `Grouping`.
     """
-    with closing(Grouping(source.limits, source.scratch)) as grouping:
+    with closing(Grouping(source)) as grouping:
         for cells, refused in parts:
             for each in cells:
                 grouping.add(each)
             for name, message in refused:
                 grouping.refuse(name, message)
+            yield from grouping.whole()
         yield from grouping.batches()
 
 
