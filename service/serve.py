@@ -25,8 +25,12 @@ HEADER_TIMEOUT_S = 30
 """Seconds that a connection may take to send a request's headers, or be idle between requests."""
 MAX_CONNECTIONS = 4096
 """Connections that a process holds open, idle ones too; more wait until one ends."""
-MAX_HEAD_BYTES = 64 * 1024
-"""Largest head of a request."""
+READ_BYTES = 192 * 1024
+"""
+Largest head of a request, and what is read of a body at a time.
+
+Each piece of a body goes from the server's thread to the event loop's: 151 MiB took .32 s in pieces of 64 KiB.
+"""
 LARGEST_PORT = 65_535
 
 log = logging.getLogger(__name__)
@@ -70,7 +74,7 @@ def serve(settings: ServiceSettings) -> None:
         websockets=False,
         workers=settings.processes,
         backpressure=MAX_CONNECTIONS,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_S * 1000, max_buffer_size=MAX_HEAD_BYTES),
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_S * 1000, max_buffer_size=READ_BYTES),
         log_dictconfig=CONFIG,
         respawn_failed_workers=True,
         workers_kill_timeout=settings.drain_s,
