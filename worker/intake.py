@@ -104,7 +104,7 @@ def _start_server() -> None:
 
     Each process imports the program's own module anew, which is the command line's: with click there, in half the time.
     """
-    _context.set_forkserver_preload(["worker.intake_process", "click"])
+    _context.set_forkserver_preload(["worker.intake_memory", "worker.intake_process", "click"])
     forkserver.ensure_running()
 
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 from models.errors import NextdayError
 from worker.errors import TableError, UploadTooLarge
 from worker.job_requests import JobOptions
-from worker.reading.formats import COLUMNAR_TYPES, by_suffix, read
+from worker.reading.formats import read
 from worker.reading.grouping import Scattered
 from worker.reading.limits import Limits
 from worker.reading.sources import Source
@@ -161,7 +161,6 @@ def run(task: Task, upload: Handle | None, sink: Handle, answer: Connection) -> 
     gc.freeze()  # what came with the fork stays, and needs no looking through
     sys.meta_path.insert(0, _WithoutPandas())
     _keep_freed_memory()
-    pa.set_memory_pool(_pool(task))
     # What is mapped takes address space and no memory.
     _limit_memory(task.memory_bytes, mapped_bytes=task.max_bytes + task.limits.decoded_bytes)
     try:
@@ -187,20 +186,6 @@ def _keep_freed_memory() -> None:
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(_M_MMAP_THRESHOLD, 32 * 1024**2)
         mallopt(_M_TRIM_THRESHOLD, 64 * 1024**2)
-
-
-def _pool(task: Task) -> pa.MemoryPool:
-    """
-    Where the memory for reading comes from.
-
-    Of a columnar file, whose batches are all of a size, pyarrow's own pool keeps it for the next batch, which saves a
-    third of the work; of texts, which become many pieces of many sizes, it would keep a good deal more than the
-    system's does.
-    """
-    media_type = task.media_type
-    if task.reference:
-        media_type = task.reference.media_type or by_suffix(task.reference.uri)[0] or ""
-    return pa.default_memory_pool() if media_type in COLUMNAR_TYPES else pa.system_memory_pool()
 
 
 def raised(answer: Any) -> Exception | None:

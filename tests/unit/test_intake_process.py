@@ -1,12 +1,14 @@
 """What the process that reads an upload answers, whatever happens in it."""
 
 import io
+from multiprocessing.connection import Connection
 
+import pyarrow as pa
 import pytest
 
 from models.errors import EmptyRequest, NextdayError
 from tests.unit.uploads import WAYS
-from worker import intake_process
+from worker import intake, intake_process
 from worker.errors import TableError, UploadTooLarge
 from worker.intake_process import Task, convert, raised
 from worker.reading.formats import CSV
@@ -57,3 +59,19 @@ def test_too_little_memory_names_the_setting(monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(UploadTooLarge, match="NEXTDAY_INTAKE_MIB"):
         convert(task(), io.BytesIO(b""), io.BytesIO())
+
+
+def tell_pool(answer: Connection) -> None:
+    """What a process that reads is asked here."""
+    answer.send(pa.default_memory_pool().backend_name)
+
+
+def test_the_memory_that_reading_takes_is_the_system_s_which_each_process_takes_least_of() -> None:
+    intake._start_server()
+    answers, answer = intake._context.Pipe(duplex=False)
+    process = intake._context.Process(target=tell_pool, args=(answer,))
+    process.start()
+    process.join(30)
+
+    assert answers.poll(0)
+    assert answers.recv() == "system"
