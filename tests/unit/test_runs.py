@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.runs import ON_CPU, ON_GPU, Bounds, batches
@@ -14,6 +14,7 @@ def taken(lengths: list[int], bounds: Bounds) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("bounds", [ON_CPU, ON_GPU, Bounds(3, 100, 10, 0.1)], ids=["cpu", "gpu", "small"])
+@settings(max_examples=40)
 @given(lengths=st.lists(st.integers(2, 3000), min_size=1, max_size=300))
 def test_every_row_runs_once_and_no_run_is_larger_than_it_may_be(bounds: Bounds, lengths: list[int]) -> None:
     runs = taken(lengths, bounds)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.uploads import day, long_table_of, parquet
@@ -137,6 +137,7 @@ ROWS = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(rows=ROWS, how=st.sampled_from(["as drawn", "by series", "by series and day", "by day"]))
 def test_whatever_the_order_the_series_are_those_of_any_order(rows: list[Row], how: str) -> None:
     keys = {"by series": lambda row: row[0], "by series and day": lambda row: row[:2], "by day": lambda row: row[1]}
