@@ -8,12 +8,11 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 import numpy as np
 
-from models.bundle import read_bundle
+from models.bundle import folder_of, read_bundle
 from models.execution import Session, open_session
 from models.ragged import Floats, Ints
 from models.settings import ModelSettings
@@ -32,7 +31,7 @@ THREADS = (1, 2, 4)
 @click.option("--repeats", default=9, show_default=True, help="Runs of each kind, of which the median counts.")
 def main(model: str, device_id: int, repeats: int) -> None:
     """Print both as tables."""
-    folder: Path = max((ModelSettings().store / model).iterdir(), key=lambda each: int(each.name))
+    folder = folder_of(ModelSettings().store, model)
     graph = read_bundle(folder).model
     gpu, cpu = (open_session(graph, device=each, device_id=device_id) for each in ("cuda", "cpu"))
     click.echo(f"{model} version {folder.name}: medians of {repeats} runs, in ms and (us a row)")

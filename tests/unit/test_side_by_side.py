@@ -38,10 +38,12 @@ def ndjson_of(rows: list[Row]) -> bytes:
     return "".join(f'{{"id":"{name}","date":"{day(at)}","close":{close}}}\n' for name, at, close in rows).encode()
 
 
-def taken_in(body: bytes, media_type: str, join: tuple[str, ...] = ()) -> tuple[list[dict[str, Any]], Report]:
+def taken_in(
+    body: bytes, media_type: str, join: tuple[str, ...] = (), encoding: str = ""
+) -> tuple[list[dict[str, Any]], Report]:
     """The job's input file as it is written, a dict a series."""
     task = Task(
-        media_type=media_type, encoding="", join=join, limits=Limits(), folder="/tmp", chunk_rows=1000,
+        media_type=media_type, encoding=encoding, join=join, limits=Limits(), folder="/tmp", chunk_rows=1000,
         chunk_closes=10_000, max_bytes=2**30, memory_bytes=2**30,
     )  # fmt: skip
     sink = io.BytesIO()
@@ -110,6 +112,18 @@ def test_a_table_by_date_is_read_from_the_start_again() -> None:
     found, _ = taken_in(csv_of(rows), CSV)
 
     assert found == in_any_order(csv_of(side_by_side(60, 9)), CSV)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_a_packed_table_can_be_read_from_the_start_again(encoding: str) -> None:
+    rows = sorted(side_by_side(60, 9), key=lambda row: row[1])
+    packed = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(packed, encoding) as out:
+        out.write(csv_of(rows))
+
+    found, _ = taken_in(packed.getvalue().to_pybytes(), CSV, encoding=encoding)
+
+    assert found == in_any_order(csv_of(rows), CSV)
 
 
 def test_columns_that_are_joined_are_those_of_the_last_day() -> None:

@@ -1,5 +1,6 @@
 """The bytes of an upload: unpacked as they are read, whole lines at a time, or as a file to jump about in."""
 
+import io
 import mmap
 import os
 import tempfile
@@ -56,7 +57,7 @@ class Source:
         """
         if self.encoding not in ENCODINGS:
             raise UnsupportedFormat(given=self.encoding, known=ENCODINGS[1:])
-        unpacked = pa.CompressedInputStream(self.file, self.encoding) if self.encoding else self.file
+        unpacked = pa.CompressedInputStream(_Lent(self.file), self.encoding) if self.encoding else self.file
         return Stream(unpacked, self.encoding, self.limits)
 
     def random_access(self) -> "RandomAccess":
@@ -79,6 +80,20 @@ class Source:
     def scratch(self) -> BinaryIO:
         """A file without a name, gone with the process that has it."""
         return tempfile.TemporaryFile(dir=self.folder)
+
+
+class _Lent(io.RawIOBase):
+    """A file whose reader may close what it has: the file stays open, to be read from the start again."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        part: bytes = self._file.read(size)
+        return part
 
 
 class RandomAccess:
